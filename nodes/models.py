@@ -1,0 +1,3 @@
+"""Nodes that load the embedded models."""
+
+NODES = []

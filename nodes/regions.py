@@ -1,0 +1,3 @@
+"""Nodes of the menu Pakati/regions."""
+
+NODES = []
