@@ -1,0 +1,41 @@
+"""What Pakati raises, and the one warning it gives.
+
+    PakatiError
+    ├── RegionError      a region that cannot be used; the message names it
+    ├── ShapeError       numbers, tensors or pictures that do not fit each other
+    ├── LayoutFileError  a region layout that is missing, damaged or from a newer Pakati
+    ├── ModelError       a model folder or weights that are missing or damaged
+    └── OutputError      a result that could not be written
+
+    PakatiWarning        the work goes on, but probably not as meant
+
+Every message is one sentence: what was given, what was wanted, what to do.
+"""
+
+
+class PakatiError(Exception):
+    """Anything that Pakati refuses; the text is meant for the person who asked."""
+
+
+class RegionError(PakatiError):
+    """A region that cannot be used."""
+
+
+class ShapeError(PakatiError):
+    """Numbers, tensors or pictures that do not fit each other."""
+
+
+class LayoutFileError(PakatiError):
+    """A region layout that is missing, damaged or from a newer Pakati."""
+
+
+class ModelError(PakatiError):
+    """A model folder or weights that are missing or damaged."""
+
+
+class OutputError(PakatiError):
+    """A result that could not be written."""
+
+
+class PakatiWarning(UserWarning):
+    """The work goes on, but probably not as meant."""
