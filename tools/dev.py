@@ -49,7 +49,6 @@ def test(rest: list[str]) -> None:
     prepare(extras=("dev",))
     stage("ruff", PYTHON, "-m", "ruff", "check", ".")
     stage("pyright", PYTHON, "-m", "pyright", "--pythonpath", PYTHON, env={"PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"})
-    test_javascript()
     host = find_host()
     host_python = host and find_host_python(host)
     if not host or not host_python:
@@ -79,17 +78,6 @@ def clean(rest: list[str]) -> None:
     caches = [path for name in ("__pycache__", "*.egg-info") for path in ROOT.rglob(name)]
     for path in [VENV, HOST_TOOLS, ROOT / "out", ROOT / ".pytest_cache", ROOT / ".ruff_cache", *caches]:
         shutil.rmtree(path, ignore_errors=True)
-
-
-def test_javascript() -> None:
-    node = shutil.which("node")
-    files = sorted((ROOT / "tests/web/js").glob("*.test.mjs"))
-    if not files:
-        return
-    if not node:
-        say(f"node is not installed: {len(files)} JavaScript test files skipped")
-        return
-    stage("node --test", node, "--test", *files)
 
 
 def test_in_host(host_python: Path, *args: str, rest: list[str], env: dict[str, str]) -> None:

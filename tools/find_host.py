@@ -28,7 +28,8 @@ def find_host() -> Path | None:
         candidates = [Path("~/ComfyUI").expanduser(), Path("~/comfy/ComfyUI").expanduser()]
         if PACK.parent.name == "custom_nodes":
             candidates.append(PACK.parent.parent)
-    return next((host for host in candidates if (host / "main.py").is_file() and (host / "comfy_api").is_dir()), None)
+    found = (host.absolute() for host in candidates if (host / "main.py").is_file() and (host / "comfy_api").is_dir())
+    return next(found, None)
 
 
 def find_host_python(host: Path) -> Path | None:
