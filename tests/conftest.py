@@ -74,6 +74,13 @@ def load_pack() -> ModuleType:
     return pack
 
 
+@pytest.fixture(scope="session")
+def browser_path() -> str:
+    path = find_browser()
+    assert path is not None
+    return path
+
+
 class SkippedFile(pytest.File):
     """A test file of a ring that cannot run: never imported, counted as one skipped test."""
 
