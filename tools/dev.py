@@ -25,6 +25,8 @@ ROOT = Path(__file__).absolute().parent.parent
 VENV = ROOT / ".venv"
 HOST_TOOLS = ROOT / ".venv-host-tools"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+FRONTENDS = VENV / "frontends"  # newer than the one that ComfyUI 0.33 pins; the browser tests load our script in each
+NEWER_FRONTENDS = ("1.58.1",)
 HOST_RINGS = ("tests/nodes", "tests/host")
 NOTHING_SELECTED = 5  # pytest's exit code when `-k` leaves a ring without tests
 
@@ -110,7 +112,16 @@ def prepare(extras: tuple[str, ...]) -> None:
     wanted = sorted(installed.union(extras))
     say("installing Pakati" + (f" with {', '.join(wanted)}" if wanted else ""))
     pip("install", "-q", "-e", f".[{','.join(wanted)}]" if wanted else ".")
+    if "dev" in wanted:
+        install_frontends()
     stamp.write_text(json.dumps({"pyproject": pyproject, "extras": wanted}))
+
+
+def install_frontends() -> None:
+    for version in NEWER_FRONTENDS:
+        target = FRONTENDS / version
+        if not target.is_dir():
+            pip("install", "-q", "--no-deps", "--target", str(target), f"comfyui-frontend-package=={version}")
 
 
 def install_torch() -> None:
