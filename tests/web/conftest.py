@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 BROWSER_FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
-    *("--disable-sync", "--no-first-run"),
+    *("--disable-sync", "--no-first-run", "--disable-dev-shm-usage"),
 ]
 RENDERERS = {"classic": False, "vue": True}
 READY = "() => window.app?.vueAppReady && window.app.graph && window.app.extensionManager"
