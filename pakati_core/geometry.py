@@ -48,6 +48,11 @@ class Box(NamedTuple):
         return self.width * self.height
 
     @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns of a box of whole pixels: tensor[..., *box.slices]."""
+        return slice(int(self.y), int(self.bottom)), slice(int(self.x), int(self.right))
+
+    @property
     def is_empty(self) -> bool:
         return self.width <= 0 or self.height <= 0
 
@@ -130,6 +135,10 @@ class Polygon(NamedTuple):
         start = np.asarray(self.points, dtype=np.float64).reshape(-1, 2)
         end = np.roll(start, -1, axis=0)
         return any(np.any(_sides_differ(start[i], end[i], start[i + 1 :], end[i + 1 :])) for i in range(len(start) - 1))
+
+    def relative_to(self, origin: Box) -> Polygon:
+        """The same polygon seen from the left top corner of a box."""
+        return Polygon(tuple(Point(x - origin.x, y - origin.y) for x, y in self.points))
 
     def scaled(self, across: float, down: float) -> Polygon:
         return Polygon(tuple(Point(x * across, y * down) for x, y in self.points))

@@ -54,7 +54,8 @@ def polygon_mask(polygon: Polygon, extent: Extent) -> Tensor:
     area = np.zeros((height, width + 2))  # the last two columns take what lies right of the window
     for start, end in zip(corners, np.roll(corners, -1, axis=0)):
         _add_edge(area, start, end)
-    return _placed(np.abs(area.cumsum(axis=1)[:, :width]), window, extent)
+    np.abs(np.cumsum(area, axis=1, out=area), out=area)
+    return _placed(area[:, :width], window, extent)
 
 
 def invert(mask: Tensor) -> Tensor:
@@ -76,8 +77,9 @@ def feather(mask: Tensor, radius_px: float) -> Tensor:
         soft = ndimage.gaussian_filter1d(values, sigma, axis=-1, radius=reach, mode="nearest")
         soft = ndimage.gaussian_filter1d(soft, sigma, axis=-2, radius=reach, mode="nearest")
         peak, faded = values.max((-2, -1), keepdims=True), soft.max((-2, -1), keepdims=True)
-        lifted = soft * (peak / np.maximum(faded, np.finfo(soft.dtype).tiny))
-        return np.where(faded < peak, np.minimum(lifted, peak), soft)
+        if (faded < peak).any():
+            soft = np.minimum(soft * (peak / np.maximum(faded, np.finfo(soft.dtype).tiny)), peak)
+        return soft
 
     return _on_window(mask, soften, margin=math.ceil(radius_px))
 
@@ -102,6 +104,14 @@ def grow(mask: Tensor, radius_px: float) -> Tensor:
     return _on_window(mask, move, margin=math.ceil(size))
 
 
+def bounds_of(filled: np.ndarray) -> Box:
+    """The smallest box around all that is not 0.  filled: [H,W]; where all is 0 the box is empty."""
+    rows, columns = np.flatnonzero(filled.any(-1)), np.flatnonzero(filled.any(0))
+    if not len(rows):
+        return Box(0, 0, 0, 0)
+    return Box.between(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+
+
 def area_pool(weights: Tensor, height: int, width: int) -> Tensor:
     """Average over the area of each cell of a grid.  weights: [...,H,W].  Returns [...,height,width].
 
@@ -116,7 +126,11 @@ def area_pool(weights: Tensor, height: int, width: int) -> Tensor:
         return pooled.reshape(*weights.shape[:-2], height, width)
     # In float64, so that an average of ones rounds to an exact one.
     down, across = _shares(size[0], height, tall), _shares(size[1], width, wide)
-    return (down @ weights.double().cpu() @ across.T).to(weights)
+    layers = weights.cpu().reshape(-1, *size)
+    pooled = torch.empty(len(layers), height, width, dtype=torch.float64)
+    for cells, layer in zip(pooled, layers):
+        cells.copy_(down @ layer.double() @ across.T)
+    return pooled.reshape(*weights.shape[:-2], height, width).to(weights)
 
 
 def to_grid(weights: Tensor, height: int, width: int) -> Tensor:
@@ -152,7 +166,7 @@ def _disc_left_above(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return (t * np.sqrt(1 - t * t) + np.arcsin(t) + np.pi / 2) / 2
 
     c = np.sqrt(1 - y * y)  # between -c and c the line at y cuts the disc; outside, its edge is the limit
-    outside = left_of(np.minimum(x, -c)) + left_of(np.maximum(x, c)) - left_of(c)
+    outside = np.minimum(left_of(x), left_of(-c)) + np.maximum(left_of(x), left_of(c)) - left_of(c)
     return left_of(x) + np.sign(y) * outside + y * (np.clip(x, -c, c) + c)
 
 
@@ -182,38 +196,30 @@ def _lines_between(a: float, b: float, limit: int) -> np.ndarray:
     return np.arange(low, high + 1, dtype=np.float64)
 
 
-def _placed(patch: np.ndarray, window: Box, extent: Extent) -> Tensor:
+def _placed(coverage: np.ndarray, window: Box, extent: Extent) -> Tensor:
     mask = torch.zeros(extent.height, extent.width)
-    mask[_rows(window), _columns(window)] = _finished(patch)
+    mask[window.slices] = _finished(coverage)
     return mask
 
 
 def _finished(coverage: np.ndarray) -> Tensor:
-    coverage = np.where(coverage < DUST, 0, np.where(coverage > 1 - DUST, 1, coverage))
-    return torch.from_numpy(coverage.astype(np.float32))
-
-
-def _rows(window: Box) -> slice:
-    return slice(int(window.y), int(window.bottom))
-
-
-def _columns(window: Box) -> slice:
-    return slice(int(window.x), int(window.right))
+    mask = coverage.astype(np.float32)
+    mask[mask < DUST] = 0
+    mask[mask > 1 - DUST] = 1
+    return torch.from_numpy(mask)
 
 
 def _on_window(mask: Tensor, change: Callable[[np.ndarray], np.ndarray], margin: int) -> Tensor:
     """Apply a change that reaches no farther than the margin to the part of the mask that is not 0."""
     values = mask.detach().float().cpu().numpy()
     height, width = values.shape[-2:]
-    filled = values.reshape(-1, height, width).any(0)
-    rows, columns = np.flatnonzero(filled.any(-1)), np.flatnonzero(filled.any(0))
-    if not len(rows):
+    held = bounds_of(values.reshape(-1, height, width).max(0))
+    if held.is_empty:
         return mask
-    held = Box.between(columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
     window = held.pad(margin + 1).intersect(Extent(width, height).box)
     out = mask.clone()
-    patch = change(values[..., _rows(window), _columns(window)])
-    out[..., _rows(window), _columns(window)] = torch.from_numpy(patch).to(mask)
+    patch = change(values[..., *window.slices])
+    out[..., *window.slices] = torch.from_numpy(patch).to(mask)
     return out
 
 
