@@ -1,0 +1,81 @@
+"""Attention in which text is regional: the caller's own attention function, on the right queries and keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .plan import AttentionPlan
+
+# Up to this many keys one masked call beats a call for each group: gathering, scattering and launching cost more
+# than the arithmetic that they save. `tools/bench/regional.py --strategies` prints both.
+DENSE_KEYS = 1024
+
+
+class Prompts(NamedTuple):
+    """Where the prompts of one conditioning lie among the keys, base prompt first."""
+
+    lengths: tuple[int, ...]
+    strengths: tuple[float, ...] = ()  # factor on a prompt's values; empty: all 1
+
+    @property
+    def total(self) -> int:
+        return sum(self.lengths)
+
+    def span(self, prompt: int) -> tuple[int, int]:
+        """Start and length of one prompt's keys."""
+        return sum(self.lengths[:prompt]), self.lengths[prompt]
+
+
+def attend(
+    attention: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, prompts: Prompts,
+    dense_keys: int = DENSE_KEYS,
+) -> Tensor:  # fmt: skip
+    """Cross-attention of image tokens to their own prompts.
+
+    attention: (q, k, v, mask) -> out; mask is None or additive [queries, keys].
+    q: [..., T, C]; k, v: [..., S, C] with S >= prompts.total; keys beyond the total are padding that nobody sees.
+    Returns what `attention` returns, [..., T, C].
+    """
+    v = _strengthened(v, prompts)
+    if plan.whole is not None:
+        return attention(q, *_keys(k, v, *prompts.span(plan.whole)), None)
+    if prompts.total <= dense_keys:
+        k, v = _keys(k, v, 0, prompts.total)
+        return attention(q, k, v, plan.bias(prompts.lengths, dtype=q.dtype))
+    return _grouped(attention, q, k, v, plan, prompts)
+
+
+def _grouped(
+    attention: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, prompts: Prompts
+) -> Tensor:
+    tokens, parts = [], []
+    for group in plan.groups:
+        tokens.append(group.tokens)
+        parts.append(attention(q.index_select(-2, group.tokens), *_keys(k, v, *prompts.span(group.prompt)), None))
+    if len(plan.edge):
+        tokens.append(plan.edge)
+        k, v = _keys(k, v, 0, prompts.total)
+        parts.append(attention(q.index_select(-2, plan.edge), k, v, plan.bias(prompts.lengths, plan.edge, q.dtype)))
+    first = parts[0]
+    out = first.new_empty(*first.shape[:-2], q.shape[-2], first.shape[-1])
+    return out.index_copy_(-2, torch.cat(tokens), torch.cat(parts, -2))
+
+
+def _keys(k: Tensor, v: Tensor, start: int, length: int) -> tuple[Tensor, Tensor]:
+    if length == k.shape[-2]:
+        return k, v
+    return k.narrow(-2, start, length), v.narrow(-2, start, length)
+
+
+def _strengthened(v: Tensor, prompts: Prompts) -> Tensor:
+    if all(strength == 1 for strength in prompts.strengths):
+        return v
+    factors = torch.ones(v.shape[-2], dtype=v.dtype, device=v.device)
+    for prompt, strength in enumerate(prompts.strengths):
+        start, length = prompts.span(prompt)
+        factors[start : start + length] = strength
+    return v * factors[:, None]

@@ -1,0 +1,121 @@
+"""The `pakati` command. A mistake ends in one sentence and exit code 2; --debug shows where it came from."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from .errors import PakatiError, PakatiWarning
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = _parser().parse_args(argv)
+    warnings.showwarning = _say_warning
+    try:
+        return args.run(args)
+    except PakatiError as exc:
+        if args.debug:
+            raise
+        print(f"pakati: {exc}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("pakati: cancelled; nothing was written", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pakati", description="Regional prompts on one picture.")
+    parser.add_argument("--debug", action="store_true", help="show the full traceback of a mistake")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    demo = verbs.add_parser("demo", help="paint the shown layout with the embedded model and check each region")
+    demo.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for the results")
+    demo.add_argument("--seed", type=int, default=7)
+    demo.set_defaults(run=_demo)
+
+    generate = verbs.add_parser("generate", help="paint a layout")
+    generate.add_argument("layout", type=Path, metavar="REGIONS.json")
+    generate.add_argument("--out", type=Path, required=True, metavar="PICTURE")
+    generate.add_argument("--seed", type=int, default=0)
+    generate.add_argument("--steps", type=int, help="denoising steps; the model's own default if not given")
+    generate.add_argument("--guidance", type=float, help="guidance scale; the model's own default if not given")
+    generate.add_argument("--model", default="pakati-tiny", help="diffusers folder, .safetensors file or pakati-tiny")
+    generate.set_defaults(run=_generate)
+
+    regions = verbs.add_parser("regions", help="draw a layout")
+    regions.add_argument("layout", type=Path, metavar="REGIONS.json")
+    regions.add_argument("--overlay", type=Path, required=True, metavar="PICTURE")
+    regions.add_argument("--on", type=Path, help="a picture to draw it on")
+    regions.set_defaults(run=_regions)
+    return parser
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from .demo import run_demo
+
+    report = run_demo(_engine("pakati-tiny"), args.out, args.seed, _bar("painting"))
+    for region in report["regions"]:
+        print(f"  {'right' if region['right'] else 'WRONG'}  {region['name']}: {region['prompt']} -> {region['read']}")
+    print(f"{args.out}: {report['seconds']} s, {report['peak_mb']} MB at most")
+    return 0 if all(region["right"] for region in report["regions"]) else 1
+
+
+def _generate(args: argparse.Namespace) -> int:
+    from .engines import Request
+    from .files import check_writable, save_picture
+    from .regions import RegionSet
+
+    layout = RegionSet.load(args.layout)
+    check_writable(args.out.absolute().parent)
+    request = Request(layout, seed=args.seed, steps=args.steps, guidance=args.guidance)
+    save_picture(_engine(args.model).generate(request, _bar("painting")).image, args.out)
+    return 0
+
+
+def _regions(args: argparse.Namespace) -> int:
+    from PIL import Image
+
+    from .errors import LayoutFileError
+    from .files import save_picture
+    from .overlay import draw_overlay
+    from .regions import RegionSet
+
+    layout = RegionSet.load(args.layout)
+    try:
+        ground = Image.open(args.on).convert("RGB") if args.on else None
+    except OSError as exc:
+        raise LayoutFileError(f"{args.on} is not a picture that can be read; give a PNG, JPEG or WebP") from exc
+    save_picture(draw_overlay(layout, ground), args.overlay)
+    return 0
+
+
+def _engine(model: str):
+    from .engines.diffusers import DiffusersEngine
+
+    return DiffusersEngine(model)
+
+
+def _bar(title: str) -> Callable[[int, int], None]:
+    from tqdm import tqdm
+
+    bar = tqdm(desc=title, unit="step", leave=False)
+
+    def step(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+        if done == total:
+            bar.close()
+
+    return step
+
+
+def _say_warning(message, category, *_args, **_kwargs) -> None:
+    if issubclass(category, PakatiWarning):
+        print(f"pakati: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""A loaded model, whatever its family, behind one set of parts: text in, UNet, latents out."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from diffusers import (
+    AutoencoderTiny,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from torch import Tensor
+from transformers import CLIPTextModel
+
+from ..errors import ModelError, PakatiWarning
+from ..tiny import WEIGHTS
+from ..tiny.words import encode, encode_padded
+
+
+class Text(NamedTuple):
+    """tokens: [1,L,C]; pooled: [1,C] where the family has it; unknown: words that the model does not know."""
+
+    tokens: Tensor
+    pooled: Tensor | None = None
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass
+class Parts:
+    """What the engine works with. encode(text) -> Text; scheduler() -> a fresh diffusers scheduler."""
+
+    name: str
+    unet: UNet2DConditionModel
+    vae: Any
+    encode: Callable[[str], Text]
+    scheduler: Callable[[], Any]
+    best: int  # side in pixels
+    steps: int
+    guidance: float
+    wants_size: bool = False  # SDXL is told the picture's size
+    also: tuple = field(default=())  # further modules that hold memory
+
+    @property
+    def scale(self) -> int:
+        """Pixels to a latent cell."""
+        return 2 ** (
+            len(
+                getattr(
+                    self.vae.config, "block_out_channels", self.vae.config.get("encoder_block_out_channels", (0,) * 4)
+                )
+            )
+            - 1
+        )
+
+    def megabytes(self) -> float:
+        modules = (self.unet, self.vae, *self.also)
+        return sum(p.numel() * p.element_size() for module in modules for p in module.parameters()) / 1e6
+
+
+def load_parts(model: str | Path, device: str, dtype: torch.dtype) -> Parts:
+    """model: `pakati-tiny`, a diffusers folder, or a single safetensors file. Raises ModelError."""
+    path = WEIGHTS if str(model) == "pakati-tiny" else Path(model)
+    if not path.exists():
+        raise ModelError(f"there is no model at {path}; give a diffusers folder, a .safetensors file or pakati-tiny")
+    try:
+        if path == WEIGHTS or (path / "preview.json").exists():
+            return _load_tiny(path, device)
+        return _load_pipeline(path, device, dtype)
+    except ModelError:
+        raise
+    except Exception as exc:  # what a damaged file raises depends on the library that reads it
+        reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+        raise ModelError(f"the model at {path} is damaged or of an unknown kind ({reason}); get it again") from exc
+
+
+def _load_tiny(folder: Path, device: str) -> Parts:
+    """Always float32: a model this small gains nothing from less."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
+        vae = AutoencoderTiny.from_pretrained(folder / "vae", torch_dtype=torch.float32)
+        encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
+    for part in (unet, vae, encoder):
+        part.to(device).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def encode_text(text: str) -> Text:
+        rows = torch.tensor(encode_padded(text), device=device)
+        hidden = encoder(rows).last_hidden_state
+        return Text(hidden.flatten(0, 1)[None], None, tuple(encode(text).unknown))
+
+    return Parts(
+        "pakati-tiny", unet, vae, encode_text, FlowMatchEulerDiscreteScheduler, best=128, steps=20, guidance=4.0,
+        also=(encoder,),
+    )  # fmt: skip
+
+
+def _load_pipeline(path: Path, device: str, dtype: torch.dtype) -> Parts:
+    kind = _family(path)
+    load = kind.from_single_file if path.is_file() else kind.from_pretrained
+    pipe = load(path, torch_dtype=dtype, **({} if kind is StableDiffusionXLPipeline else {"safety_checker": None}))
+    pipe.to(device)
+    is_xl = kind is StableDiffusionXLPipeline
+
+    @torch.no_grad()
+    def encode_text(text: str) -> Text:
+        out = pipe.encode_prompt(text, device=device, num_images_per_prompt=1, do_classifier_free_guidance=False)
+        return Text(out[0], out[2] if is_xl else None)
+
+    encoders = (pipe.text_encoder, pipe.text_encoder_2) if is_xl else (pipe.text_encoder,)
+    scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
+    return Parts(
+        path.stem, pipe.unet, pipe.vae, encode_text, lambda: EulerDiscreteScheduler.from_config(scheduler.config),
+        best=pipe.unet.config.sample_size * pipe.vae_scale_factor, steps=25, guidance=6.0 if is_xl else 7.5,
+        wants_size=is_xl, also=encoders,
+    )  # fmt: skip
+
+
+def _family(path: Path) -> type:
+    """SDXL has a second text encoder, in a folder as in a single file."""
+    if path.is_dir():
+        index = json.loads((path / "model_index.json").read_text(encoding="utf-8"))
+        return StableDiffusionXLPipeline if "text_encoder_2" in index else StableDiffusionPipeline
+    if path.suffix != ".safetensors":
+        message = f"{path.name} is not a .safetensors file; other formats can hold programs and are not read"
+        raise ModelError(message)
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        is_xl = any(name.startswith("conditioner.embedders.1.") for name in file.keys())  # noqa: SIM118 - no dict
+    return StableDiffusionXLPipeline if is_xl else StableDiffusionPipeline
+
+
+def warn(message: str) -> None:
+    warnings.warn(message, PakatiWarning, stacklevel=3)

@@ -1,0 +1,48 @@
+"""Writing results: whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from PIL import Image
+
+from .errors import OutputError
+
+
+def save_picture(image: Image.Image, path: str | Path) -> None:
+    """Written beside its place, then renamed. Raises OutputError where that is impossible."""
+    path = Path(path)
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind is None:
+        raise OutputError(f"{path.name} has no picture's ending; write .png, .jpg or .webp")
+    _replace(path, lambda draft: image.save(draft, kind))
+
+
+def save_text(text: str, path: str | Path) -> None:
+    _replace(Path(path), lambda draft: draft.write_text(text, encoding="utf-8"))
+
+
+def _replace(path: Path, write) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(draft)
+        os.replace(draft, path)
+    except OSError as exc:
+        with suppress(OSError):
+            draft.unlink()
+        raise OutputError(f"{path} cannot be written: {exc.strerror or exc}; choose another folder") from exc
+
+
+def check_writable(folder: str | Path) -> Path:
+    """Make the folder, and find out before the work whether results can be written there."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe.{os.getpid()}.tmp"
+        probe.touch()
+        probe.unlink()
+    except OSError as exc:
+        raise OutputError(f"{folder} cannot be written to: {exc.strerror or exc}; choose another folder") from exc
+    return folder

@@ -1,0 +1,5 @@
+"""The embedded models: the world they know, its words, the reader, and their weights."""
+
+from pathlib import Path
+
+WEIGHTS = Path(__file__).parent / "weights"
