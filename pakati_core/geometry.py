@@ -63,6 +63,9 @@ class Box(NamedTuple):
     def contains(self, other: Box) -> bool:
         return self.x <= other.x and self.y <= other.y and self.right >= other.right and self.bottom >= other.bottom
 
+    def meets(self, other: Box) -> bool:
+        return not self.intersect(other).is_empty
+
     def intersect(self, other: Box) -> Box:
         return Box.between(
             max(self.x, other.x),

@@ -85,8 +85,12 @@ class Region:
 
     def draw(self, extent: Extent, window: Box) -> Tensor:
         """float32 [h,w] in [0,1]: the shape, grown, inverted, then feathered.  window: self.window(extent)."""
+        return feather(self.draw_unfeathered(extent, window), self.feather)
+
+    def draw_unfeathered(self, extent: Extent, window: Box) -> Tensor:
+        """The same with its own hard edge. Raises RegionError where nothing is left to draw."""
         mask = grow(self.shape.draw(extent, window), self.grow)
-        mask = feather(invert(mask) if self.invert else mask, self.feather)
+        mask = invert(mask) if self.invert else mask
         if not mask.any():
             inverted = " and inverted" if self.invert else ""
             raise RegionError(f"region {self.id!r} is empty once grown by {self.grow:g} px{inverted}; change its shape")

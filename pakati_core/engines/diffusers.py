@@ -61,27 +61,8 @@ class DiffusersEngine:
         start = time.perf_counter()
         width, height = request.regions.extent
         if image.size != (width, height) or mask.shape != (height, width):
-            raise ShapeError(
-                f"the canvas is {width}x{height}, but picture and mask are {image.size} and {tuple(mask.shape)}"
-            )
-        run = _Run(self.parts, request)
-        result = run.repaint(image.convert("RGB"), mask, progress)
-        share = mask[..., None].numpy()
-        blended = np.asarray(result, np.float32) * share + np.asarray(image.convert("RGB"), np.float32) * (1 - share)
-        kept = Image.fromarray(blended.round().astype(np.uint8))
-        return Picture(kept, request, self.parts.name, time.perf_counter() - start, run.notes)
-
-
-class _Run:
-    """One request on one model."""
-
-    def __init__(self, parts: Parts, request: Request):
-        self.parts, self.request = parts, request
-        self.extent = request.regions.extent
-        if self.extent.width % parts.scale or self.extent.height % parts.scale:
-            raise ShapeError(
-                f"the canvas is {self.extent.width}x{self.extent.height}; this model wants sides that divide by {parts.scale}"
-            )
+            size = f"{self.extent.width}x{self.extent.height}"
+            raise ShapeError(f"the canvas is {size}; {parts.name} wants sides that divide by {parts.scale}")
         self.device, self.dtype = parts.unet.device, parts.unet.dtype
         self.frame = Frame(self.extent.height // parts.scale, self.extent.width // parts.scale)
         self.guidance = parts.guidance if request.guidance is None else request.guidance
