@@ -1,0 +1,36 @@
+"""What travels on Pakati's own wires, beside the stock types."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple, Self
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..pakati_core.errors import PakatiWarning
+from ..pakati_core.geometry import Extent
+from ..pakati_core.regions import Region, RegionSet
+from ..pakati_core.shapes import Shape
+
+PakatiRegion = io.Custom("PAKATI_REGION")  # a PlacedRegion
+PakatiRegions = io.Custom("PAKATI_REGIONS")  # a RegionSet; its base prompt stays empty, the CONDITIONING has it
+
+
+class PlacedRegion(NamedTuple):
+    """A region and the canvas on which its pixels count."""
+
+    extent: Extent
+    region: Region
+
+    @classmethod
+    def unnamed(cls, width: int, height: int, shape: Shape, **edge: Any) -> Self:
+        """A region that has no prompt yet.  Raises PakatiError where it cannot be drawn."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PakatiWarning)
+            region = Region("unnamed", shape, **edge)
+        return cls(RegionSet(Extent(width, height), (region,)).extent, region)
+
+    def mask(self) -> Tensor:
+        """MASK [1,H,W]."""
+        return RegionSet(self.extent, (self.region,)).masks()
