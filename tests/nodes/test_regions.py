@@ -1,12 +1,18 @@
 """The region nodes, each called as the executor calls it: unconnected inputs are absent."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
 from pakati.nodes import regions as nodes
 from pakati.pakati_core.errors import PakatiError, RegionError, ShapeError
 from pakati.pakati_core.regions import Overlap
+from pakati.pakati_core.tiny.words import encode
+from pakati.pakati_core.tiny.world import CLASHES, is_held_out
 
+ROOT = Path(__file__).absolute().parents[2]
 LEFT_HALF = {"shape": "box", "units": {"units": "fraction", "x": 0.0, "y": 0.0, "width": 0.5, "height": 1.0}}
 WHOLE = {"shape": "whole canvas"}
 
@@ -220,3 +226,13 @@ class TestRegionOverlay:
         (image,) = nodes.PakatiRegionOverlay.execute(chain("sand"), batch).result
         assert image.shape[0] == 2
         assert image[0].mean() < image[1].mean()
+
+
+def test_the_quickstart_asks_only_for_what_the_embedded_model_knows():
+    prompt = json.loads((ROOT / "workflows" / "api" / "regional_quickstart.json").read_text(encoding="utf-8"))
+    asked = [node["inputs"] for node in prompt.values() if node["class_type"] == "PakatiRegionalPrompt"]
+    assert len(asked) == 4
+    for each in asked:
+        assert encode(each["prompt"] + each["negative"]).unknown == []
+        _, colour, kind, _, material = each["prompt"].split(" ", 4)
+        assert not is_held_out(kind, colour) and colour not in CLASHES[material]
