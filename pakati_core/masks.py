@@ -122,7 +122,7 @@ def area_pool(weights: Tensor, height: int, width: int) -> Tensor:
     tall, wide = _cell(size[0], height), _cell(size[1], width)
     if isinstance(tall, int) and isinstance(wide, int):
         flat = weights.reshape(-1, 1, *size)
-        pooled = F.avg_pool2d(flat, (tall, wide), ceil_mode=True, count_include_pad=False)
+        pooled = F.avg_pool2d(flat, (tall, wide), ceil_mode=True)
         return pooled.reshape(*weights.shape[:-2], height, width)
     # In float64, so that an average of ones rounds to an exact one.
     down, across = _shares(size[0], height, tall), _shares(size[1], width, wide)

@@ -75,11 +75,22 @@ def test_multiple_of(box, expected):
 def test_intersect(other, expected):
     shared = CANVAS.intersect(other)
     assert shared == expected
-    assert shared.is_empty == (shared.area == 0)
+    assert shared.is_empty == (shared.area == 0) == (not CANVAS.meets(other))
 
 
 def test_relative_to():
-    assert Box(30, 40, 5, 6).relative_to(Box(10, 20, 50, 50)) == Box(20, 20, 5, 6)
+    origin = Box(10, 20, 50, 50)
+    assert Box(30, 40, 5, 6).relative_to(origin) == Box(20, 20, 5, 6)
+    assert Polygon.of([(10, 20), (30, 40)]).relative_to(origin).points == (Point(0, 0), Point(20, 20))
+
+
+def test_scaled():
+    assert Box(1, 2, 3, 4).scaled(10, 100) == Box(10, 200, 30, 400)
+    assert Polygon.of([(1, 2), (3, 4)]).scaled(10, 100).points == (Point(10, 200), Point(30, 400))
+
+
+def test_slices_are_rows_then_columns():
+    assert Box(1, 2, 30, 40).slices == (slice(2, 42), slice(1, 31))
 
 
 def test_rounded_out_gives_whole_pixels():

@@ -143,6 +143,14 @@ def test_a_polygon_matches_counted_points(polygon):
     assert np.abs(mask - sampled(in_polygon(polygon.points), CANVAS)).max() < 0.06
 
 
+@settings(deadline=None)
+@given(star_shapes() | boxes)
+def test_no_pixel_is_nearly_empty_or_nearly_full(shape):
+    mask = polygon_mask(shape, CANVAS) if isinstance(shape, Polygon) else ellipse_mask(shape, CANVAS)
+    assert not ((mask > 0) & (mask < 1e-7)).any()
+    assert not ((mask < 1) & (mask > 1 - 1e-7)).any()
+
+
 @settings(max_examples=25, deadline=None)
 @given(boxes)
 def test_an_ellipse_matches_counted_points(box):

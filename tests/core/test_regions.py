@@ -13,6 +13,7 @@ from PIL import Image
 from pakati_core import regions as regions_module
 from pakati_core.errors import LayoutFileError, OutputError, PakatiWarning, RegionError
 from pakati_core.geometry import Extent
+from pakati_core.masks import feather, grow, invert
 from pakati_core.regions import Overlap, Region, RegionSet, regions_from_colour_map
 from pakati_core.shapes import BoxShape, EllipseShape, MaskShape, PolygonShape, WholeShape
 
@@ -149,6 +150,15 @@ def test_shares_of_every_token_sum_to_one(layout, height, width):
 def test_a_set_draws_its_regions_alone(layout):
     for mask, region in zip(layout.masks(), layout.regions):
         assert torch.equal(mask, RegionSet(layout.extent, (region,)).masks()[0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(layouts())
+def test_a_window_holds_all_of_its_region(layout):
+    for mask, region in zip(layout.masks(), layout.regions):
+        whole = grow(region.shape.mask(layout.extent), region.grow)
+        whole = feather(invert(whole) if region.invert else whole, region.feather)
+        assert torch.allclose(mask, whole, atol=1e-5)
 
 
 def test_hard_regions_stay_hard_on_the_grid():

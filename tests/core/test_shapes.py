@@ -80,6 +80,13 @@ def test_a_part_of_the_canvas_is_drawn_alike(kind):
     assert not outside.any()
 
 
+def test_the_bounds_of_a_shrunk_mask_hold_it():
+    # Five pixels to two: cells of four, the last one cut short, so pixel 3 goes to the left.
+    shape, extent = MaskShape.from_array(np.array([[0.0, 0, 0, 1, 0]]), Units.fraction), Extent(2, 1)
+    assert shape.mask(extent).tolist() == [[0.25, 0]]
+    assert shape.bounds(extent).rounded_out().contains(Box(0, 0, 1, 1))
+
+
 def test_the_whole_canvas():
     assert WholeShape().mask(TINY).tolist() == [[1] * 4] * 2
     assert WholeShape().to_json() == {"whole": True}
