@@ -15,10 +15,8 @@ from __future__ import annotations
 import difflib
 import json
 import math
-import os
 import warnings
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
@@ -29,7 +27,8 @@ import torch
 from PIL import Image, ImageColor
 from torch import Tensor
 
-from .errors import LayoutFileError, OutputError, PakatiWarning, RegionError, ShapeError
+from .errors import LayoutFileError, PakatiWarning, RegionError, ShapeError
+from .files import save_text
 from .geometry import Box, Extent
 from .masks import area_pool, feather, grow, invert, keep_token
 from .shapes import KINDS, MAX_SIDE, MaskFolder, MaskShape, Shape, frozen, is_number, shape_from_json
@@ -239,14 +238,7 @@ class RegionSet:
         data = self.to_dict(path.parent)
         lines = ",\n".join(f"  {json.dumps(region, ensure_ascii=False)}" for region in data.pop("regions"))
         head = json.dumps(data, ensure_ascii=False)[:-1]
-        draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            draft.write_text(f'{head}, "regions": [\n{lines}\n]}}\n', encoding="utf-8")
-            os.replace(draft, path)
-        except OSError as exc:
-            with suppress(OSError):
-                draft.unlink()
-            raise OutputError(f"{path} cannot be written: {exc.strerror}; choose another folder") from exc
+        save_text(f'{head}, "regions": [\n{lines}\n]}}\n', path)
 
     def _shares(self) -> tuple[Tensor, Tensor]:
         """coverage() and base_coverage()."""
