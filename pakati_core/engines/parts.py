@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +19,10 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
+from diffusers.utils import logging as diffusers_logging
 from torch import Tensor
 from transformers import CLIPTextModel
+from transformers.utils import logging as transformers_logging
 
 from ..errors import ModelError, PakatiWarning
 from ..tiny import WEIGHTS
@@ -72,9 +75,9 @@ def load_parts(model: str | Path, device: str, dtype: torch.dtype) -> Parts:
     if not path.exists():
         raise ModelError(f"there is no model at {path}; give a diffusers folder, a .safetensors file or pakati-tiny")
     try:
-        if path == WEIGHTS or (path / "preview.json").exists():
-            return _load_tiny(path, device)
-        return _load_pipeline(path, device, dtype)
+        with _quiet_libraries():
+            is_tiny = (path / "preview.json").exists()
+            return _load_tiny(path, device) if is_tiny else _load_pipeline(path, device, dtype)
     except ModelError:
         raise
     except Exception as exc:  # what a damaged file raises depends on the library that reads it
@@ -82,13 +85,31 @@ def load_parts(model: str | Path, device: str, dtype: torch.dtype) -> Parts:
         raise ModelError(f"the model at {path} is damaged or of an unknown kind ({reason}); get it again") from exc
 
 
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """Their bars and remarks while loading say nothing that a user could act on; what fails is raised."""
+    libraries = (diffusers_logging, transformers_logging)
+    levels = [library.get_verbosity() for library in libraries]
+    bar = transformers_logging.is_progress_bar_enabled()
+    for library in libraries:
+        library.set_verbosity_error()
+        library.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for library, level in zip(libraries, levels, strict=True):
+            library.set_verbosity(level)
+            if bar:
+                library.enable_progress_bar()
+
+
 def _load_tiny(folder: Path, device: str) -> Parts:
     """Always float32: a model this small gains nothing from less."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
-        vae = AutoencoderTiny.from_pretrained(folder / "vae", torch_dtype=torch.float32)
-        encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
+    vae = AutoencoderTiny.from_pretrained(folder / "vae", torch_dtype=torch.float32)
+    encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
     for part in (unet, vae, encoder):
         part.to(device).eval().requires_grad_(False)
 

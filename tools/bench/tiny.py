@@ -1,7 +1,7 @@
 """How good the embedded models are: every figure over fresh prompts with fixed seeds, with 95 % intervals.
 
-    python -m tools.bench.tiny                      all of it, 300 prompts a figure: hours on two cores
-    python -m tools.bench.tiny regional --count 100 --sides 128 --methods pakati
+python -m tools.bench.tiny                      all of it, 300 prompts a figure: hours on two cores
+python -m tools.bench.tiny regional --count 100 --sides 128 --methods pakati
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import torch
 from tqdm import tqdm
 
 from pakati_core.engines import Request
-from pakati_core.engines.diffusers import DiffusersEngine, _Run
+from pakati_core.engines.denoising import Denoising
+from pakati_core.engines.diffusers import DiffusersEngine
 from pakati_core.geometry import Extent
 from pakati_core.layout import pil_to_image
 from pakati_core.regions import Region, RegionSet
@@ -117,7 +118,7 @@ def single_prompt(rng: np.random.Generator, pairs: tuple) -> tuple[str, Thing]:
 # --- regional prompts -----------------------------------------------------------------------------------------------
 
 
-class Blended(_Run):
+class Blended(Denoising):
     """Latent blending: every prompt predicts the whole canvas, the predictions are mixed by the masks (SetMask)."""
 
     def _denoise(self, x, t, done, state, sides):
@@ -172,13 +173,15 @@ def measure_regional(args: argparse.Namespace) -> Score:
             for method in args.methods:
                 for number, layout in enumerate(tqdm(layouts, desc=f"{method} {count} regions {side}")):
                     image = paint(engine, layout, 20_000 + number, method)
-                    judge_layout(score, f"{method}, {count} regions, {side}", reader.read(pil_to_image(image))[0], layout)
+                    judge_layout(
+                        score, f"{method}, {count} regions, {side}", reader.read(pil_to_image(image))[0], layout
+                    )
     return score
 
 
 def judge_layout(score: Score, label: str, reading: Reading, layout: RegionSet) -> None:
     wanted = [Wanted.of(region.prompt) for region in layout.regions]
-    for region, share, own in zip(layout.regions, layout.weights_on_grid(GRID, GRID)[1:], wanted, strict=True):
+    for share, own in zip(layout.weights_on_grid(GRID, GRID)[1:], wanted, strict=True):
         seen = see(reading, share, own)
         main = seen.main
         score.add(f"{label}: object right", main is not None and (main.kind, main.colour) == (own.kind, own.colour))
@@ -244,7 +247,10 @@ def main() -> None:
     for label, share in figures.items():
         print(f"{label:55} {share}")
     if args.out:
-        rows = {label: {"share": s.hits / max(1, s.count), "interval": s.interval, "count": s.count} for label, s in figures.items()}
+        rows = {
+            label: {"share": s.hits / max(1, s.count), "interval": s.interval, "count": s.count}
+            for label, s in figures.items()
+        }
         args.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 

@@ -1,0 +1,166 @@
+"""Regional attention in the real host, on the embedded model: same as headless, and stock where nothing is regional."""
+
+import json
+from pathlib import Path
+
+import comfy.sample
+import comfy.samplers
+import pytest
+import torch
+from pakati.nodes.regional_attention import KEY, apply_regions
+from pakati.nodes.tiny_model import load_tiny
+from pakati.pakati_core.geometry import Extent
+from pakati.pakati_core.regions import Region, RegionSet
+from pakati.pakati_core.shapes import BoxShape, WholeShape
+from safetensors.torch import load_file
+
+DATA = Path(__file__).parents[1] / "data"
+LEFT, RIGHT = BoxShape(0, 0, 64, 128), BoxShape(64, 0, 64, 128)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return load_tiny()
+
+
+@pytest.fixture(scope="module")
+def encode(tiny):
+    return lambda text: tiny[1].encode_from_tokens_scheduled(tiny[1].tokenize(text))
+
+
+def denoise(model, positive, negative, latents, sigma, cfg=3.0, guider=None):
+    """The guided prediction of the finished latents at one noise level, through the host's own sampling path."""
+    seen = []
+
+    def look(model, x, sigmas, extra_args=None, callback=None, disable=None, **_):
+        seen.append(model(latents.to(x), sigmas[:1].expand(len(x)), **(extra_args or {})))
+        return x
+
+    guider = guider or comfy.samplers.CFGGuider(model)
+    guider.set_conds(positive, negative)
+    guider.set_cfg(cfg)
+    sigmas = torch.tensor([sigma, 0.0])
+    guider.sample(torch.zeros_like(latents), torch.zeros_like(latents), comfy.samplers.KSAMPLER(look), sigmas, seed=0)
+    return seen[0].cpu()
+
+
+def noise(rows=1, height=16, width=16, seed=1):
+    return torch.randn(rows, 8, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+def layout(*regions, **more):
+    return RegionSet(Extent(128, 128), regions, **more)
+
+
+@pytest.mark.parametrize("size", ["128x128", "72x104"])
+@pytest.mark.parametrize("sigma", [1.0, 0.55, 0.1])
+def test_the_denoiser_says_what_the_headless_engine_says(tiny, encode, size, sigma):
+    golden, data = load_file(DATA / "denoiser.safetensors"), json.loads((DATA / "denoiser_layout.json").read_text())
+    regions = RegionSet.from_dict(data)
+    model, positive, negative = apply_regions(tiny[0], tiny[1], encode("grass"), encode("snow"), regions)
+    got = denoise(model, positive, negative, golden[f"latents {size}"], sigma)
+    assert (got - golden[f"denoised {size} {sigma}"]).abs().max() < 1e-3
+
+
+def test_no_region_active_is_stock_bit_for_bit(tiny, encode):
+    base, negative, x = encode("grass"), encode(""), noise()
+    stock = denoise(tiny[0], base, negative, x, 0.6)
+    late = layout(Region("late", LEFT, "brick", start=0.9))
+    model, positive, negative = apply_regions(tiny[0], tiny[1], base, negative, late)
+    assert torch.equal(denoise(model, positive, negative, x, 0.6), stock)
+    assert not torch.equal(denoise(model, positive, negative, x, 0.05), denoise(tiny[0], base, negative, x, 0.05))
+    assert torch.equal(denoise(tiny[0], base, negative, x, 0.6), stock)
+
+
+def test_a_region_over_the_whole_canvas_is_its_plain_prompt(tiny, encode):
+    x, whole = noise(), layout(Region("all", WholeShape(), "a red circle on sand"))
+    model, positive, negative = apply_regions(tiny[0], tiny[1], encode("grass"), encode(""), whole)
+    plain = denoise(tiny[0], encode("a red circle on sand"), encode(""), x, 0.6)
+    assert (denoise(model, positive, negative, x, 0.6) - plain).abs().max() < 1e-4
+
+
+def test_the_order_of_disjoint_regions_changes_nothing(tiny, encode):
+    x, pair = noise(), (Region("a", LEFT, "a red circle"), Region("b", RIGHT, "a blue star on snow"))
+    results = []
+    for regions in (pair, pair[::-1]):
+        model, positive, negative = apply_regions(tiny[0], tiny[1], encode("grass"), encode(""), layout(*regions))
+        results.append(denoise(model, positive, negative, x, 0.6))
+    assert (results[0] - results[1]).abs().max() < 1e-5
+
+
+def test_a_batch_equals_its_pictures_one_at_a_time(tiny, encode):
+    regions = layout(Region("a", LEFT, "a red circle"), Region("b", RIGHT, "brick", negative="snow"))
+    model, positive, negative = apply_regions(tiny[0], tiny[1], encode("grass"), encode(""), regions)
+    x = noise(rows=3)
+    together = denoise(model, positive, negative, x, 0.6)
+    for i in range(3):
+        assert (denoise(model, positive, negative, x[i : i + 1], 0.6)[0] - together[i]).abs().max() < 1e-4
+
+
+def test_conditionings_in_one_batch_equal_each_alone(tiny, encode, monkeypatch):
+    """Combined conditionings of other lengths and regions, beside a negative with its own."""
+    x, long = noise(), "a red circle and a blue star and a green tree and a white moon and a black boat and a pink " * 2
+    one = layout(Region("a", LEFT, long), Region("b", RIGHT, "brick", negative="snow"))
+    two = layout(Region("c", BoxShape(0, 64, 128, 64), "sea"))
+    model, first, negative = apply_regions(tiny[0], tiny[1], encode("grass"), encode(""), one)
+    model, second, _ = apply_regions(model, tiny[1], encode("sand"), encode(""), two)
+    assert len(first[0][1][KEY].prompts["a"][0]) == 2 * len(second[0][1][KEY].prompts["c"][0])
+    together = denoise(model, first + second, negative, x, 0.6)
+    monkeypatch.setattr("comfy.samplers.can_concat_cond", lambda *_: False)
+    alone = denoise(model, first + second, negative, x, 0.6)
+    assert (together - alone).abs().max() < 1e-4
+
+
+def test_negative_first_gives_the_same(tiny, encode, monkeypatch):
+    regions = layout(Region("a", LEFT, "a red circle", negative="brick"))
+    model, positive, negative = apply_regions(tiny[0], tiny[1], encode("grass"), encode(""), regions)
+    expected, orders = denoise(model, positive, negative, noise(), 0.6), []
+    real = comfy.samplers._calc_cond_batch
+
+    def reversed_conds(model, conds, x_in, timestep, options):
+        orders.append(len(conds))
+        return real(model, conds[::-1], x_in, timestep, options)[::-1]
+
+    monkeypatch.setattr("comfy.samplers._calc_cond_batch", reversed_conds)
+    assert (denoise(model, positive, negative, noise(), 0.6) - expected).abs().max() < 1e-5
+    assert orders == [2]
+
+
+def test_uncovered_pixels_follow_the_base_prompt(tiny, encode):
+    """With attention alone: the far half changes only by what convolutions and self-attention carry over."""
+    x, regions = noise(), layout(Region("a", LEFT, "a red circle on brick"))
+    model, positive, negative = apply_regions(tiny[0], tiny[1], encode("grass"), encode(""), regions)
+    change = (denoise(model, positive, negative, x, 0.8) - denoise(tiny[0], encode("grass"), encode(""), x, 0.8)).abs()
+    assert change[..., :8].mean() > 3 * change[..., 12:].mean()
+
+
+@pytest.mark.parametrize("height, width", [(9, 13), (1, 1), (16, 31), (5, 64)])
+def test_odd_latents_give_no_nan(tiny, encode, height, width):
+    small = Region("pixel", BoxShape(3, 3, 1, 1), "a red circle")
+    regions = layout(Region("a", LEFT, "sand", feather=9), small, overlap="blend")
+    model, positive, negative = apply_regions(tiny[0], tiny[1], encode("grass"), encode(""), regions)
+    assert denoise(model, positive, negative, noise(1, height, width), 0.5).isfinite().all()
+
+
+def test_another_packs_override_still_sees_every_unmasked_call(tiny, encode):
+    calls = []
+
+    def other(func, *args, **kwargs):
+        calls.append(args[1].shape[1])
+        return func(*args, **kwargs)
+
+    model = tiny[0].clone()
+    model.model_options["transformer_options"]["optimized_attention_override"] = other
+    regions = layout(Region("all", WholeShape(), "sand"))
+    model, positive, negative = apply_regions(model, tiny[1], encode("grass"), encode(""), regions)
+    denoise(model, positive, negative, noise(), 0.5)
+    assert 32 in calls, "cross-attention reached it with one prompt's keys"
+    assert 64 in calls, "self-attention reached it"
+
+
+def test_applying_twice_joins_the_prompts_once(tiny, encode):
+    regions = layout(Region("a", LEFT, "a red circle"))
+    once, positive, negative = apply_regions(tiny[0], tiny[1], encode("grass"), encode(""), regions)
+    twice, *_ = apply_regions(once, tiny[1], encode("grass"), encode(""), regions)
+    x = noise()
+    assert torch.equal(denoise(once, positive, negative, x, 0.5), denoise(twice, positive, negative, x, 0.5))
