@@ -205,6 +205,17 @@ class PakatiRegionalPrompt(io.ComfyNode):
                     tooltip="What the region is called in messages and in the overlay. Empty: region 1, region 2, ... "
                     "in the order of the chain. No two regions share a name.",
                 ),
+                io.Float.Input(
+                    "feather",
+                    default=0.0,
+                    min=0.0,
+                    max=float(MAX_SIDE),
+                    step=0.5,
+                    optional=True,
+                    advanced=True,
+                    tooltip="How far the region's edge is soft to both sides for this prompt, in canvas pixels. 0 keeps "
+                    "the edge that the region came with.",
+                ),
             ],
             outputs=[PakatiRegions.Output("regions", tooltip="The regions so far, this one on top")],
         )
@@ -220,6 +231,7 @@ class PakatiRegionalPrompt(io.ComfyNode):
         start: float = 0.0,
         end: float = 1.0,
         name: str = "",
+        feather: float = 0.0,
     ) -> io.NodeOutput:
         earlier = regions or RegionSet(region.extent)
         called = name.strip() or f"region {len(earlier.regions) + 1}"
@@ -228,9 +240,9 @@ class PakatiRegionalPrompt(io.ComfyNode):
                 f"region {called!r} was drawn on a {region.extent} canvas but the regions before it on "
                 f"{earlier.extent}; give all of them the same width and height"
             )
-        prompted = replace(
-            region.region, id=called, name=called, prompt=prompt, negative=negative, weight=weight, start=start, end=end
-        )
+        edge = {"feather": feather} if feather else {}
+        asked = {"prompt": prompt, "negative": negative, "weight": weight, "start": start, "end": end}
+        prompted = replace(region.region, id=called, name=called, **asked, **edge)
         return io.NodeOutput(replace(earlier, regions=(*earlier.regions, prompted)))
 
 

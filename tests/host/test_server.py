@@ -65,7 +65,7 @@ def test_the_recorded_definitions_are_current(server):
     wanted = {name: live[name] for name in sorted(ours | STOCK_NODES | (nodes_in_workflows() & live.keys()))}
     if os.environ.get("PAKATI_RECORD"):
         RECORDED.parent.mkdir(exist_ok=True)
-        RECORDED.write_text(json.dumps(wanted, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        RECORDED.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
     recorded = json.loads(RECORDED.read_text(encoding="utf-8"))
     stale = [name for name in sorted(ours | wanted.keys() | recorded.keys()) if recorded.get(name) != wanted.get(name)]
     assert not stale, f"{stale} changed: run `make record` and commit tests/data/object_info.json"
