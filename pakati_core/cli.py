@@ -13,9 +13,11 @@ from .errors import PakatiError, PakatiWarning
 
 def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
-    warnings.showwarning = _say_warning
     try:
-        return args.run(args)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", PakatiWarning)
+            warnings.showwarning = _say_warning
+            return args.run(args)
     except PakatiError as exc:
         if args.debug:
             raise
@@ -65,11 +67,11 @@ def _demo(args: argparse.Namespace) -> int:
 
 def _generate(args: argparse.Namespace) -> int:
     from .engines import Request
-    from .files import check_writable, save_picture
+    from .files import check_picture_path, save_picture
     from .regions import RegionSet
 
     layout = RegionSet.load(args.layout)
-    check_writable(args.out.absolute().parent)
+    check_picture_path(args.out)
     request = Request(layout, seed=args.seed, steps=args.steps, guidance=args.guidance)
     save_picture(_engine(args.model).generate(request, _bar("painting")).image, args.out)
     return 0

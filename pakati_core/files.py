@@ -14,10 +14,22 @@ from .errors import OutputError
 def save_picture(image: Image.Image, path: str | Path) -> None:
     """Written beside its place, then renamed. Raises OutputError where that is impossible."""
     path = Path(path)
-    kind = Image.registered_extensions().get(path.suffix.lower())
-    if kind is None:
-        raise OutputError(f"{path.name} has no picture's ending; write .png, .jpg or .webp")
+    kind = picture_format(path)
     _replace(path, lambda draft: image.save(draft, kind))
+
+
+def picture_format(path: Path) -> str:
+    """Pillow's name for the format of this ending. Raises OutputError for one that it cannot write."""
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind not in Image.SAVE:
+        raise OutputError(f"{path.name} has no picture's ending; write .png, .jpg or .webp")
+    return kind
+
+
+def check_picture_path(path: Path) -> None:
+    """Find out before the work whether a picture can be written there."""
+    picture_format(path)
+    check_writable(path.absolute().parent)
 
 
 def save_text(text: str, path: str | Path) -> None:
