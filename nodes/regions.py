@@ -213,8 +213,8 @@ class PakatiRegionalPrompt(io.ComfyNode):
                     step=0.5,
                     optional=True,
                     advanced=True,
-                    tooltip="How far the region's edge is soft to both sides for this prompt, in canvas pixels. 0 keeps "
-                    "the edge that the region came with.",
+                    tooltip="How far the region's edge is soft to both sides for this prompt, in canvas pixels. 0 "
+                    "keeps the edge that the region came with.",
                 ),
             ],
             outputs=[PakatiRegions.Output("regions", tooltip="The regions so far, this one on top")],

@@ -105,7 +105,7 @@ def _bar(title: str) -> Callable[[int, int], None]:
 
     bar = tqdm(desc=title, unit="step", leave=False)
 
-    def step(done: int, total: int) -> None:
+    def step(done: int, total: int, /) -> None:
         bar.total = total
         bar.update(done - bar.n)
         if done == total:

@@ -1,6 +1,6 @@
 """Find a ComfyUI checkout and the Python that runs it. Standard library only: tools/dev.py and the tests use it.
 
-    python tools/find_host.py
+python tools/find_host.py
 """
 
 from __future__ import annotations

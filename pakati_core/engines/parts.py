@@ -42,7 +42,7 @@ class Parts:
     """What the engine works with. encode(text) -> Text; scheduler() -> a fresh diffusers scheduler."""
 
     name: str
-    unet: UNet2DConditionModel
+    unet: Any  # diffusers' types describe neither its configurations nor its outputs
     vae: Any
     encode: Callable[[str], Text]
     scheduler: Callable[[], Any]
@@ -107,9 +107,9 @@ def _quiet_libraries() -> Iterator[None]:
 
 def _load_tiny(folder: Path, device: str) -> Parts:
     """Always float32: a model this small gains nothing from less."""
-    unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
-    vae = AutoencoderTiny.from_pretrained(folder / "vae", torch_dtype=torch.float32)
-    encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
+    unet: Any = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
+    vae: Any = AutoencoderTiny.from_pretrained(folder / "vae", torch_dtype=torch.float32)
+    encoder: Any = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
     for part in (unet, vae, encoder):
         part.to(device).eval().requires_grad_(False)
 
@@ -120,8 +120,8 @@ def _load_tiny(folder: Path, device: str) -> Parts:
         return Text(hidden.flatten(0, 1)[None], None, tuple(encode(text).unknown))
 
     return Parts(
-        "pakati-tiny", unet, vae, encode_text, FlowMatchEulerDiscreteScheduler, best=128, steps=20, guidance=4.0,
-        also=(encoder,),
+        "pakati-tiny", unet, vae, encode_text, lambda: FlowMatchEulerDiscreteScheduler(), best=128, steps=20,
+        guidance=4.0, also=(encoder,),
     )  # fmt: skip
 
 
@@ -138,9 +138,9 @@ def _load_pipeline(path: Path, device: str, dtype: torch.dtype) -> Parts:
         return Text(out[0], out[2] if is_xl else None)
 
     encoders = (pipe.text_encoder, pipe.text_encoder_2) if is_xl else (pipe.text_encoder,)
-    scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
+    schedule = pipe.scheduler.config
     return Parts(
-        path.stem, pipe.unet, pipe.vae, encode_text, lambda: EulerDiscreteScheduler.from_config(scheduler.config),
+        path.stem, pipe.unet, pipe.vae, encode_text, lambda: EulerDiscreteScheduler.from_config(schedule),
         best=pipe.unet.config.sample_size * pipe.vae_scale_factor, steps=25, guidance=6.0 if is_xl else 7.5,
         wants_size=is_xl, also=encoders,
     )  # fmt: skip

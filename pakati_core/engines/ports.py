@@ -60,7 +60,7 @@ class Capabilities:
 
 
 class Progress(Protocol):
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: int, total: int, /) -> None:
         """After each step; an exception raised here cancels the run."""
         ...
 

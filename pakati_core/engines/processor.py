@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch.nn.functional as F
-from diffusers.models.attention_processor import Attention
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..attention import Rows, attend_rows, unet_levels
 from ..errors import ShapeError
@@ -28,7 +28,7 @@ class RegionalProcessor:
     def __init__(self, state: RegionalState):
         self.state = state
 
-    def __call__(self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None,
+    def __call__(self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None,
                  attention_mask: Tensor | None = None, temb: Tensor | None = None) -> Tensor:  # fmt: skip
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         if attn.norm_cross and encoder_hidden_states is not None:
@@ -53,7 +53,7 @@ def _sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
 
 
 @contextmanager
-def install(unet: nn.Module, processor: RegionalProcessor | None) -> Iterator[None]:
+def install(unet: Any, processor: RegionalProcessor | None) -> Iterator[None]:
     """Put the processor into every attention layer for a while; None leaves the model as it is."""
     if processor is None:
         yield

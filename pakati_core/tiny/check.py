@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 from ..layout import pil_to_image
 from ..regions import RegionSet
 from .reader import GRID, Finding, Reader, Reading
-from .words import ALIASES
+from .words import known_by_name
 from .world import COLOURS, KINDS, NATURAL, TEXTURES
 
 
@@ -27,7 +26,7 @@ class Wanted:
     @classmethod
     def of(cls, prompt: str) -> Wanted:
         """The first object, its colour, and the material: `a red circle on plain blue`."""
-        words = [ALIASES.get(word, word) for word in re.findall(r"[a-z]+", prompt.lower())]
+        words = known_by_name(prompt)
         kind = next((word for word in words if word in KINDS), None)
         before = words[: words.index(kind)] if kind else []
         colour = next((word for word in reversed(before) if word in COLOURS), NATURAL.get(kind or ""))

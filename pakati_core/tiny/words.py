@@ -30,8 +30,13 @@ class Encoding(NamedTuple):
     unknown: list[str]  # words outside the vocabulary, in order
 
 
+def known_by_name(text: str) -> list[str]:
+    """The words of a text, each as the vocabulary calls it."""
+    return [ALIASES.get(match[0], match[0]) for match in re.finditer("[a-z]+", text.lower())]
+
+
 def encode(text: str) -> Encoding:
-    words = [ALIASES.get(word, word) for word in re.findall(r"[a-z]+", text.lower())]
+    words = known_by_name(text)
     known = [IDS[word] for word in words if word in IDS]
     return Encoding([IDS[START], *known, IDS[END]], [word for word in words if word not in IDS])
 

@@ -194,13 +194,13 @@ def _checks(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     step = min(width, height) / 8
     y, x = np.mgrid[0:height, 0:width]
     odd = ((x + rng.uniform(0, step)) // step + (y + rng.uniform(0, step)) // step) % 2
-    return np.where(odd[..., None] > 0, np.float32((176, 176, 176)), np.float32((104, 104, 104)))
+    return np.where(odd[..., None] > 0, np.array((176, 176, 176), np.float32), np.array((104, 104, 104), np.float32))
 
 
 def _stripes(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     y, x = np.mgrid[0:height, 0:width] / min(width, height)
     odd = ((x + y) * 7 + rng.uniform(0, 2)) % 2 < 1
-    return np.where(odd[..., None], np.float32((240, 226, 192)), np.float32((146, 112, 84)))
+    return np.where(odd[..., None], np.array((240, 226, 192), np.float32), np.array((146, 112, 84), np.float32))
 
 
 _TEXTURE = {

@@ -1,5 +1,8 @@
 """Reduced random checkpoints in the real folder format, made on the fly: real classes, real files, tiny widths."""
 
+# diffusers annotates every tuple as having one member
+# pyright: reportArgumentType=false
+
 import json
 from pathlib import Path
 

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+
 from pakati_core import PakatiCanvas
 from pakati_core.engines.models import find_model
 from pakati_core.errors import PakatiWarning, RegionError

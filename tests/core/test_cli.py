@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
 from pakati_core.cli import main
 from pakati_core.demo import run_demo
 from pakati_core.engines.diffusers import DiffusersEngine
-from PIL import Image
 
 GOOD = {
     "pakati": "regions", "version": 1, "width": 64, "height": 64, "prompt": "grass",
@@ -119,7 +120,16 @@ def test_an_output_that_cannot_be_written_is_said_before_the_work(tmp_path, caps
 
 
 def test_debug_shows_where_it_came_from(tmp_path):
-    command = [sys.executable, "-m", "pakati_core.cli", "--debug", "regions", str(tmp_path / "no.json"), "--overlay", "x.png"]
+    command = [
+        sys.executable,
+        "-m",
+        "pakati_core.cli",
+        "--debug",
+        "regions",
+        str(tmp_path / "no.json"),
+        "--overlay",
+        "x.png",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert "Traceback" in done.stderr and "LayoutFileError" in done.stderr
     command.remove("--debug")

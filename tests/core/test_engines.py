@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.core.families import sd15_folder, sdxl_folder
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -21,6 +20,7 @@ from pakati_core.geometry import Extent
 from pakati_core.regions import Region, RegionSet
 from pakati_core.shapes import BoxShape, WholeShape
 from pakati_core.tiny import WEIGHTS
+from tests.core.families import sd15_folder, sdxl_folder
 
 DATA = Path(__file__).parents[1] / "data"
 LEFT, RIGHT = BoxShape(0, 0, 32, 64), BoxShape(32, 0, 32, 64)

@@ -72,10 +72,19 @@ CUSTOM = {
         "inputs": {"model": ["30", 0], "positive": ["30", 1], "negative": ["30", 2], "cfg": 4.0},
     },
     "42": {"class_type": "KSamplerSelect", "inputs": {"sampler_name": "euler"}},
-    "43": {"class_type": "BasicScheduler", "inputs": {"model": ["30", 0], "scheduler": "simple", "steps": 4, "denoise": 1.0}},
+    "43": {
+        "class_type": "BasicScheduler",
+        "inputs": {"model": ["30", 0], "scheduler": "simple", "steps": 4, "denoise": 1.0},
+    },
     "31": {
         "class_type": "SamplerCustomAdvanced",
-        "inputs": {"noise": ["40", 0], "guider": ["41", 0], "sampler": ["42", 0], "sigmas": ["43", 0], "latent_image": ["5", 0]},
+        "inputs": {
+            "noise": ["40", 0],
+            "guider": ["41", 0],
+            "sampler": ["42", 0],
+            "sigmas": ["43", 0],
+            "latent_image": ["5", 0],
+        },
     },
 }
 

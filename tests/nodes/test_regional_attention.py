@@ -7,12 +7,13 @@ import comfy.sample
 import comfy.samplers
 import pytest
 import torch
+from safetensors.torch import load_file
+
 from pakati.nodes.regional_attention import KEY, apply_regions
 from pakati.nodes.tiny_model import load_tiny
 from pakati.pakati_core.geometry import Extent
 from pakati.pakati_core.regions import Region, RegionSet
 from pakati.pakati_core.shapes import BoxShape, WholeShape
-from safetensors.torch import load_file
 
 DATA = Path(__file__).parents[1] / "data"
 LEFT, RIGHT = BoxShape(0, 0, 64, 128), BoxShape(64, 0, 64, 128)

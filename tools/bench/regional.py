@@ -126,13 +126,18 @@ def main() -> None:
     args = parser.parse_args()
     unet, side = sdxl(args.device)
     size = sum(p.numel() for p in unet.parameters()) / 1e6
-    print(f"UNet of {size:.0f} M parameters, {side * 8}x{side * 8}, {args.device}, {unet.dtype}, rows: 1 regional, 1 not")
+    print(
+        f"UNet of {size:.0f} M parameters, {side * 8}x{side * 8}, {args.device}, {unet.dtype}, rows: 1 regional, 1 not"
+    )
     print(f"{'regions':>8} {'plain s':>9}  ratios to plain")
     for count in args.regions:
         case = Case(unet, side, count, args.feather)
         jobs = {"SetMask": case.blended, "Pakati": case.pakati}
         if args.strategies:
-            jobs = {"one masked call": with_dense_keys(10**9, case.pakati), "by groups": with_dense_keys(0, case.pakati)}
+            jobs = {
+                "one masked call": with_dense_keys(10**9, case.pakati),
+                "by groups": with_dense_keys(0, case.pakati),
+            }
         with torch.no_grad():
             for job in (case.plain, *jobs.values()):
                 job()
