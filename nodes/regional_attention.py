@@ -7,10 +7,9 @@ negatives and several samplers work, and a conditioning without regions samples 
 
 from __future__ import annotations
 
-import logging
-
 import torch
 from comfy.ldm.modules.attention import attention_pytorch
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.patcher_extension import WrappersMP
 
 from ..pakati_core.attention import (
@@ -27,12 +26,20 @@ from ..pakati_core.errors import PakatiError
 from ..pakati_core.regions import RegionSet
 
 KEY = "pakati_regions"  # in a conditioning, and in transformer_options while sampling
+ARGUMENTS = ("heads", "mask", "attn_precision", "skip_reshape", "skip_output_reshape")  # after q, k, v, by position
 
 
 def apply_regions(model, clip, positive, negative, regions: RegionSet):
     """MODEL, CLIP, CONDITIONING x2, regions -> MODEL, CONDITIONING x2."""
     if clip is None:
         raise PakatiError("no CLIP is connected; connect the CLIP that encoded the base prompt")
+    network = model.get_model_object("diffusion_model")
+    if not isinstance(network, UNetModel):
+        kind = type(network).__name__
+        raise PakatiError(
+            f"regions need a UNet model (SD1.5, SD2, SDXL or Pakati's own), and this one is {kind}; use "
+            "ConditioningSetMask with it"
+        )
     wanted = {region.id: region.prompt for region in regions.regions}
     unwanted = {region.id: region.negative for region in regions.regions if region.negative.strip()}
     model = model.clone()
@@ -102,19 +109,18 @@ class RegionalOverride:
     def __call__(self, func, q, k, v, *args, **kwargs):
         if k.shape[-2] != self.keys:
             return self._stock(func, q, k, v, *args, **kwargs)
-        if kwargs.get("mask") is not None or (len(args) > 1 and args[1] is not None):
+        named = {**dict(zip(ARGUMENTS, args, strict=False)), **kwargs}
+        if named.pop("mask", None) is not None:
             raise PakatiError("another pack masks the text of this model; remove it, or use it instead of the regions")
+        heads = named.pop("heads")
 
         def attention(q, k, v, mask):
             if mask is None:
-                return self._stock(func, q, k, v, *args, **kwargs)
+                return self._stock(func, q, k, v, heads, **named)
             # Sage and flash take no masks: asked for one, they log a warning at each call or fail.
-            return attention_pytorch(
-                q, k, v, args[0] if args else kwargs["heads"], **{**kwargs_without_heads, "mask": mask}
-            )
+            return attention_pytorch(q, k, v, heads, mask=mask, **named)
 
-        kwargs_without_heads = {name: value for name, value in kwargs.items() if name != "heads"}
-        grid = self._grid(q.shape[-2], kwargs.get("transformer_options") or {})
+        grid = self._grid(q.shape[-2], named.get("transformer_options") or {})
         return attend_rows(attention, q, k, v, self.rows, grid)
 
     def _stock(self, func, q, k, v, *args, **kwargs):
@@ -127,5 +133,4 @@ class RegionalOverride:
         for height, width in (shape, *unet_levels(*self.latent)):
             if height * width == tokens:
                 return height, width
-        logging.warning("Pakati: %d image tokens fit no level of a %dx%d latent", tokens, *self.latent)
         raise PakatiError(f"regions do not know this model's {tokens} image tokens; use another model or no regions")

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from pakati.nodes.regional_attention import KEY, apply_regions
 from pakati.nodes.tiny_model import load_tiny
+from pakati.pakati_core.errors import PakatiError
 from pakati.pakati_core.geometry import Extent
 from pakati.pakati_core.regions import Region, RegionSet
 from pakati.pakati_core.shapes import BoxShape, WholeShape
@@ -157,6 +158,17 @@ def test_another_packs_override_still_sees_every_unmasked_call(tiny, encode):
     denoise(model, positive, negative, noise(), 0.5)
     assert 32 in calls, "cross-attention reached it with one prompt's keys"
     assert 64 in calls, "self-attention reached it"
+
+
+def test_a_model_that_regions_cannot_reach_is_refused_by_name(tiny, encode):
+    class JointAttention(torch.nn.Module):
+        pass
+
+    model = tiny[0].clone()
+    model.add_object_patch("diffusion_model", JointAttention())
+    regions = layout(Region("a", LEFT, "a red circle"))
+    with pytest.raises(PakatiError, match="JointAttention"):
+        apply_regions(model, tiny[1], encode("grass"), encode(""), regions)
 
 
 def test_applying_twice_joins_the_prompts_once(tiny, encode):
