@@ -10,11 +10,14 @@ The diffusion model can start after the first stage: nothing later moves the lat
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderTiny
 from diffusers.models.unets.unet_2d_blocks import AutoencoderTinyBlock
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .data import pictures
@@ -22,6 +25,7 @@ from .muon import Muon
 from .run import Run, parser
 
 LATENT_CHANNELS = 8
+PATCH_ENCODER = Path(__file__).parent / "patch_encoder.safetensors"  # defines the shipped latent space
 HALF_SIZE_LAYERS = 15  # of DecoderTiny.layers: everything before the last upsampling
 NOISE = 0.08  # on the latents while the decoder learns: a diffusion model's latents are never exact
 
@@ -123,7 +127,12 @@ def train_decoder(args) -> None:
     encoder, decoder = load_patch_encoder(args), embedded_autoencoder().decoder
     decoder.to(args.device, memory_format=torch.channels_last)
     optimizer = Muon(decoder, lr=args.lr, weight_decay=1e-3)
-    decoder.load_state_dict(stage_state(args, "latent")["decoder"])
+    if args.from_weights:
+        decoder = AutoencoderTiny.from_pretrained(args.from_weights / "vae", torch_dtype=torch.float32).decoder
+        decoder.to(args.device, memory_format=torch.channels_last)
+        optimizer = Muon(decoder, lr=args.lr, weight_decay=1e-3)
+    else:
+        decoder.load_state_dict(stage_state(args, "latent")["decoder"])
     run = Run("decoder", args, {"decoder": decoder, "optimizer": optimizer})
     pool, rng = pictures(4000, 128, args.seed + 1), np.random.default_rng(args.seed + run.step)
     for _ in run:
@@ -164,8 +173,10 @@ def stage_state(args, stage: str) -> dict:
 
 
 def load_patch_encoder(args) -> PatchEncoder:
+    """From this run's first stage, else the one that the shipped models were trained with."""
     encoder = PatchEncoder()
-    encoder.load_state_dict(stage_state(args, "latent")["encoder"])
+    own = (args.folder / "latent.pt").exists()
+    encoder.load_state_dict(stage_state(args, "latent")["encoder"] if own else load_file(PATCH_ENCODER))
     return encoder.to(args.device, memory_format=torch.channels_last).eval().requires_grad_(False)
 
 

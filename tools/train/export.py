@@ -15,7 +15,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from safetensors.torch import save_file
 from torch import nn
 
-from .autoencoder import crops, embedded_autoencoder, load_patch_encoder
+from .autoencoder import PATCH_ENCODER, crops, embedded_autoencoder, load_patch_encoder
 from .data import pictures
 from .model import embedded_text_encoder, embedded_unet
 
@@ -43,6 +43,12 @@ def export_autoencoder(args) -> None:
     model.half().to(memory_format=torch.contiguous_format).save_pretrained(args.to / "vae")
 
 
+def export_latent_space(args) -> None:
+    """What a later training needs to go on in the same latent space; it does not ship with the pack."""
+    state = torch.load(args.folder / "latent.pt", map_location="cpu", weights_only=True)["encoder"]
+    save_file({name: value.half().contiguous() for name, value in state.items()}, PATCH_ENCODER)
+
+
 def export_preview(args) -> None:
     """The linear map from latents to colours that shows a picture while it is sampled."""
     args.device = "cpu"
@@ -63,7 +69,13 @@ def export_reader(args) -> None:
     save_file({name: value.contiguous() for name, value in halves.items()}, args.to / "reader.safetensors")
 
 
-PARTS = {"model": export_model, "autoencoder": export_autoencoder, "preview": export_preview, "reader": export_reader}
+PARTS = {
+    "model": export_model,
+    "autoencoder": export_autoencoder,
+    "latent space": export_latent_space,
+    "preview": export_preview,
+    "reader": export_reader,
+}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -175,6 +175,9 @@ def main() -> None:
     arguments.add_argument("--plain-from", type=float, default=0.6, help="share of the run without that extra loss")
     args = arguments.parse_args()
     unet, text = embedded_unet(), embedded_text_encoder()
+    if args.from_weights:
+        unet = UNet2DConditionModel.from_pretrained(args.from_weights / "unet", torch_dtype=torch.float32)
+        text = CLIPTextModel.from_pretrained(args.from_weights / "text_encoder", dtype=torch.float32)
     modules = nn.ModuleDict({"unet": unet, "text": text}).to(args.device)
     unet.to(memory_format=torch.channels_last)
     bias: dict[int, Tensor] = {}

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
+from safetensors.torch import load_file
 from torch import Tensor
 
 from pakati_core.tiny.reader import _SPLIT, GRID, MALFORMED, READ_KINDS, SIDE, ReaderNet
@@ -150,6 +151,8 @@ def main() -> None:
     arguments.add_argument("--round-trips", type=int, default=0, help="pictures that also come through the autoencoder")
     args = arguments.parse_args()
     net = ReaderNet().to(args.device, memory_format=torch.channels_last)
+    if args.from_weights:
+        net.load_state_dict({n: v.float() for n, v in load_file(args.from_weights / "reader.safetensors").items()})
     optimizer = torch.optim.AdamW(net.parameters(), lr=args.lr, weight_decay=1e-3)
     average = Average(net, 0.998)
     run = Run("reader", args, {"net": net, "optimizer": optimizer, "average": average})

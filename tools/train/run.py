@@ -22,6 +22,7 @@ def parser(description: str | None, steps: int, batch: int, lr: float) -> argpar
     parser.add_argument("--batch", type=int, default=batch)
     parser.add_argument("--lr", type=float, default=lr)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--from-weights", type=Path, help="shipped weights to go on from, where there is no state")
     parser.add_argument("--fresh", action="store_true", help="start anew instead of resuming")
     return parser
 
