@@ -15,8 +15,6 @@ from diffusers import (
     AutoencoderTiny,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
-    StableDiffusionPipeline,
-    StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
 from diffusers.utils import logging as diffusers_logging
@@ -126,6 +124,8 @@ def _load_tiny(folder: Path, device: str) -> Parts:
 
 
 def _load_pipeline(path: Path, device: str, dtype: torch.dtype) -> Parts:
+    from diffusers import StableDiffusionXLPipeline
+
     kind = _family(path)
     load = kind.from_single_file if path.is_file() else kind.from_pretrained
     pipe = load(path, torch_dtype=dtype, **({} if kind is StableDiffusionXLPipeline else {"safety_checker": None}))
@@ -148,6 +148,9 @@ def _load_pipeline(path: Path, device: str, dtype: torch.dtype) -> Parts:
 
 def _family(path: Path) -> type:
     """SDXL has a second text encoder, in a folder as in a single file."""
+    # Imported here: it takes seconds and talks about torchvision, and the embedded model needs neither.
+    from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+
     if path.is_dir():
         index = json.loads((path / "model_index.json").read_text(encoding="utf-8"))
         return StableDiffusionXLPipeline if "text_encoder_2" in index else StableDiffusionPipeline
