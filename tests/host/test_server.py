@@ -24,7 +24,8 @@ def test_the_pack_loads_without_a_traceback(server):
     loaded = re.search(r"([\d.]+) seconds(.*?): .*[/\\]pakati$", server.log, re.MULTILINE)
     assert loaded, "ComfyUI did not report the pack among its custom nodes"
     assert "FAILED" not in loaded[2]
-    assert "Traceback" not in server.log
+    # up to the first prompt: a test elsewhere asks for a mistake on purpose
+    assert "Traceback" not in server.log.split("got prompt")[0]
     assert "Unable to parse pyproject.toml" not in server.log
     assert not re.search(r"(error|warning|skipping).*pakati", server.log, re.IGNORECASE)
 
