@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -29,6 +29,7 @@ class AttentionPlan:
     weights: Tensor
     groups: tuple[Group, ...]
     edge: Tensor
+    _biases: dict = field(default_factory=dict)  # every layer of a level asks for the same one
 
     @property
     def whole(self) -> int | None:
@@ -38,10 +39,17 @@ class AttentionPlan:
     def bias(
         self, lengths: tuple[int, ...], tokens: Tensor | None = None, dtype: torch.dtype = torch.float32
     ) -> Tensor:
-        """[tokens, sum(lengths)] additive: log w on each key of a prompt, -inf where the prompt is not seen."""
-        weights = self.weights if tokens is None else self.weights[:, tokens]
-        repeats = torch.tensor(lengths, device=weights.device)
-        return weights.T.log().to(dtype).repeat_interleave(repeats, dim=1, output_size=sum(lengths))
+        """[tokens, sum(lengths)], additive: log w on each key of a prompt, -inf where the prompt is not seen.
+
+        tokens: None for all of them, else self.edge.
+        """
+        key = lengths, tokens is None, dtype
+        if key not in self._biases:
+            weights = self.weights if tokens is None else self.weights[:, tokens]
+            repeats = torch.tensor(lengths, device=weights.device)
+            columns = weights.T.log().to(dtype).repeat_interleave(repeats, dim=1, output_size=sum(lengths))
+            self._biases[key] = columns.contiguous()
+        return self._biases[key]
 
     def to(self, device: torch.device | str) -> AttentionPlan:
         groups = tuple(Group(group.prompt, group.tokens.to(device)) for group in self.groups)

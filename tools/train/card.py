@@ -45,8 +45,7 @@ def figure_lines(path: Path) -> list[str]:
     lines = ["| figure | share | 95 % interval | of |", "|---|---|---|---|"]
     for label, figure in json.loads(path.read_text(encoding="utf-8")).items():
         low, high = figure["interval"]
-        share = figure["hits"] / max(1, figure["count"])
-        lines.append(f"| {label} | {share:.1%} | {low:.1%} to {high:.1%} | {figure['count']} |")
+        lines.append(f"| {label} | {figure['share']:.1%} | {low:.1%} to {high:.1%} | {figure['count']} |")
     return lines
 
 
