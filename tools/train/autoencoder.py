@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from .data import pictures
 from .muon import Muon
-from .run import Run, parser
+from .run import Run, autocast, parser
 
 LATENT_CHANNELS = 8
 PATCH_ENCODER = Path(__file__).parent / "patch_encoder.safetensors"  # defines the shipped latent space
@@ -124,22 +124,17 @@ def train_latent(args) -> None:
 
 
 def train_decoder(args) -> None:
-    encoder, decoder = load_patch_encoder(args), embedded_autoencoder().decoder
-    decoder.to(args.device, memory_format=torch.channels_last)
+    encoder, decoder = load_patch_encoder(args), load_decoder(args)
     optimizer = Muon(decoder, lr=args.lr, weight_decay=1e-3)
-    if args.from_weights:
-        decoder = AutoencoderTiny.from_pretrained(args.from_weights / "vae", torch_dtype=torch.float32).decoder
-        decoder.to(args.device, memory_format=torch.channels_last)
-        optimizer = Muon(decoder, lr=args.lr, weight_decay=1e-3)
-    else:
-        decoder.load_state_dict(stage_state(args, "latent")["decoder"])
     run = Run("decoder", args, {"decoder": decoder, "optimizer": optimizer})
     pool, rng = pictures(4000, 128, args.seed + 1), np.random.default_rng(args.seed + run.step)
     for _ in run:
         wanted = crops(pool, rng, args.batch).to(args.device)
         with torch.no_grad():
             z = encoder(wanted)
-        loss, mse = reconstruction_loss(paint(decoder, z + NOISE * torch.rand(1) * torch.randn_like(z)), wanted)
+        with autocast(args):
+            got = paint(decoder, z + NOISE * torch.rand(1) * torch.randn_like(z))
+        loss, mse = reconstruction_loss(got.float(), wanted)
         step(optimizer, loss, decoder, run.lr(50))
         run.log(loss=loss.detach(), psnr=psnr(mse.detach()))
 
@@ -154,7 +149,9 @@ def train_encoder(args) -> None:
         image = crops(pool, rng, args.batch).to(args.device)
         with torch.no_grad():
             wanted = teacher(image)
-        loss = F.mse_loss(encoder.layers(image), wanted)
+        with autocast(args):
+            got = encoder.layers(image)
+        loss = F.mse_loss(got.float(), wanted)
         step(optimizer, loss, encoder, run.lr(50))
         run.log(loss=loss.detach())
 
@@ -178,6 +175,17 @@ def load_patch_encoder(args) -> PatchEncoder:
     own = (args.folder / "latent.pt").exists()
     encoder.load_state_dict(stage_state(args, "latent")["encoder"] if own else load_file(PATCH_ENCODER))
     return encoder.to(args.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+def load_decoder(args) -> nn.Module:
+    """The furthest one there is: of this folder's second stage, the shipped one, or this folder's first stage."""
+    decoder = embedded_autoencoder().decoder
+    if (args.folder / "decoder.pt").exists() or not args.from_weights:
+        stage = "decoder" if (args.folder / "decoder.pt").exists() else "latent"
+        decoder.load_state_dict(stage_state(args, stage)["decoder"])
+    else:
+        decoder = AutoencoderTiny.from_pretrained(args.from_weights / "vae", torch_dtype=torch.float32).decoder
+    return decoder.to(args.device, memory_format=torch.channels_last)
 
 
 STAGES = {"latent": train_latent, "decoder": train_decoder, "encoder": train_encoder}

@@ -22,7 +22,7 @@ from pakati_core.tiny.world import Frame, Scene, draw
 from .autoencoder import LATENT_CHANNELS, load_patch_encoder, step
 from .data import plain_scene, regional_scene
 from .muon import Muon
-from .run import Average, Run, parser
+from .run import Average, Run, autocast, parser
 
 WIDTH = 128
 HIDDEN = -1e4  # a prompt's log-weight where it is not seen
@@ -197,8 +197,9 @@ def main() -> None:
         t = torch.sigmoid(torch.randn(len(x0), device=args.device) + 0.2)
         noise = torch.randn_like(x0)
         xt = torch.lerp(x0, noise, t[:, None, None, None]).to(memory_format=torch.channels_last)
-        v = unet(xt, t * 1000, encode_prompts(text, ids)).sample
-        error = (v - (noise - x0)).square().mean(1, keepdim=True)
+        with autocast(args):
+            v = unet(xt, t * 1000, encode_prompts(text, ids)).sample
+        error = (v.float() - (noise - x0)).square().mean(1, keepdim=True)
         extra = args.object_weight if number < args.plain_from * args.steps else 0.0
         loss = (error * (1 + extra * objects)).mean()
         step(optimizer, loss, modules, run.trapezoid())

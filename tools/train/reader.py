@@ -17,9 +17,9 @@ from torch import Tensor
 from pakati_core.tiny.reader import _SPLIT, GRID, MALFORMED, READ_KINDS, SIDE, ReaderNet
 from pakati_core.tiny.world import COLOURS, KINDS, MATERIALS, PAIRS, Scene, draw, draw_thing
 
-from .autoencoder import embedded_autoencoder, load_patch_encoder, paint, stage_state, step
+from .autoencoder import load_decoder, load_patch_encoder, paint, step
 from .data import plain_scene, regional_scene
-from .run import Average, Run, parser
+from .run import Average, Run, autocast, parser
 
 
 def malformed_picture(rng: np.random.Generator, colour: tuple[int, int, int], side: int) -> Image.Image:
@@ -136,8 +136,7 @@ def loss_of(cells: Tensor, labels: list[Tensor]) -> Tensor:
 @torch.no_grad()
 def round_trips(pool: Pool, args, count: int) -> Pool:
     """The first `count` pictures as the autoencoder gives them back."""
-    encoder, decoder = load_patch_encoder(args), embedded_autoencoder().decoder
-    decoder.load_state_dict(stage_state(args, "decoder")["decoder"])
+    encoder, decoder = load_patch_encoder(args), load_decoder(args)
     copy = object.__new__(Pool)
     copy.labels = [part[:count] for part in pool.labels]
     parts = [paint(decoder, encoder(pool.batch(torch.arange(i, min(i + 16, count)))[0])) for i in range(0, count, 16)]
@@ -162,7 +161,9 @@ def main() -> None:
     for number in run:
         pool = pools[number % len(pools)]
         image, labels = pool.batch(torch.randint(len(pool.pictures), (args.batch,)))
-        loss = loss_of(net(disturb(image).to(args.device, memory_format=torch.channels_last)), labels)
+        with autocast(args):
+            cells = net(disturb(image).to(args.device, memory_format=torch.channels_last))
+        loss = loss_of(cells.float(), labels)
         step(optimizer, loss, net, run.lr())
         average.update()
         run.log(loss=loss.detach())

@@ -23,8 +23,13 @@ def parser(description: str | None, steps: int, batch: int, lr: float) -> argpar
     parser.add_argument("--lr", type=float, default=lr)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--from-weights", type=Path, help="shipped weights to go on from, where there is no state")
+    parser.add_argument("--bfloat16", action="store_true", help="autocast; only where the processor has bf16")
     parser.add_argument("--fresh", action="store_true", help="start anew instead of resuming")
     return parser
+
+
+def autocast(args: argparse.Namespace) -> torch.autocast:
+    return torch.autocast(torch.device(args.device).type, torch.bfloat16, enabled=args.bfloat16)
 
 
 class Run:
