@@ -24,10 +24,14 @@ class Frame(NamedTuple):
 
 @dataclass(eq=False)
 class RegionalText:
-    """prompts: id of a region -> [1,tokens,channels]. A region without an entry leaves its area to the base prompt."""
+    """prompts: id of a region -> [1,tokens,channels]. A region without an entry leaves its area to the base prompt.
+
+    offsets: id -> position of its first token in a prompt that is alone; 0 where there is none.
+    """
 
     regions: RegionSet
     prompts: dict[str, Tensor]
+    offsets: dict[str, int] = field(default_factory=dict)
     _plans: dict = field(default_factory=dict)
 
     def active(self, is_active: Callable[[Region], bool]) -> tuple[str, ...]:

@@ -9,12 +9,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pakati.nodes.regional_attention import KEY, apply_regions
+from pakati.nodes.region_text import KEY
+from pakati.nodes.regional_attention import apply_regions
 from pakati.nodes.tiny_model import load_tiny
 from pakati.pakati_core.errors import PakatiError
 from pakati.pakati_core.geometry import Extent
 from pakati.pakati_core.regions import Region, RegionSet
 from pakati.pakati_core.shapes import BoxShape, WholeShape
+from tests.nodes.sampling import denoise
 
 DATA = Path(__file__).parents[1] / "data"
 LEFT, RIGHT = BoxShape(0, 0, 64, 128), BoxShape(64, 0, 64, 128)
@@ -28,22 +30,6 @@ def tiny():
 @pytest.fixture(scope="module")
 def encode(tiny):
     return lambda text: tiny[1].encode_from_tokens_scheduled(tiny[1].tokenize(text))
-
-
-def denoise(model, positive, negative, latents, sigma, cfg=3.0, guider=None):
-    """The guided prediction of the finished latents at one noise level, through the host's own sampling path."""
-    seen = []
-
-    def look(model, x, sigmas, extra_args=None, callback=None, disable=None, **_):
-        seen.append(model(latents.to(x), sigmas[:1].expand(len(x)), **(extra_args or {})))
-        return x
-
-    guider = guider or comfy.samplers.CFGGuider(model)
-    guider.set_conds(positive, negative)
-    guider.set_cfg(cfg)
-    sigmas = torch.tensor([sigma, 0.0])
-    guider.sample(torch.zeros_like(latents), torch.zeros_like(latents), comfy.samplers.KSAMPLER(look), sigmas, seed=0)
-    return seen[0].cpu()
 
 
 def noise(rows=1, height=16, width=16, seed=1):
