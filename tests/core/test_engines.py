@@ -1,4 +1,4 @@
-"""The local engine on the embedded model and on reduced random SD1.5 and SDXL folders: the same tests for all."""
+"""The local engine on the embedded model and on reduced random SD1.5 and SDXL, folder and file: one test for all."""
 
 import json
 import shutil
@@ -20,11 +20,17 @@ from pakati_core.geometry import Extent
 from pakati_core.regions import Region, RegionSet
 from pakati_core.shapes import BoxShape, WholeShape
 from pakati_core.tiny import WEIGHTS
-from tests.core.families import sd15_folder, sdxl_folder
+from tests.core.families import sd15_file, sd15_folder, sdxl_file, sdxl_folder
 
 DATA = Path(__file__).parents[1] / "data"
 LEFT, RIGHT = BoxShape(0, 0, 32, 64), BoxShape(32, 0, 32, 64)
-FAMILIES = {"pakati-tiny": lambda folder: "pakati-tiny", "sd15": sd15_folder, "sdxl": sdxl_folder}
+FAMILIES = {
+    "pakati-tiny": lambda folder: "pakati-tiny",
+    "sd15": sd15_folder,
+    "sdxl": sdxl_folder,
+    "sd15 file": sd15_file,
+    "sdxl file": sdxl_file,
+}
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
