@@ -3,7 +3,7 @@
 Written from the format itself, with no converter in between. torch and safetensors only: the host ring uses it too.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,10 +36,13 @@ SMALL_SDXL = Size((64, 128), (0, 2), (32, 32, 32, 32), l=64, l_layers=2, g=128, 
 
 def write(path: Path, size: Size, extra: tuple[str, ...] = (), without: str | None = None) -> Path:
     """extra: names of further one-number tensors.  without: leave out all names that begin so."""
+    further = ((name, (1,)) for name in extra)
+    return save((row for row in (*checkpoint(size), *further) if not (without and row[0].startswith(without))), path)
+
+
+def save(shapes: Iterable[tuple[str, tuple[int, ...]]], path: Path) -> Path:
     generator = torch.Generator().manual_seed(0)
-    tensors = {name: _numbers(name, shape, generator) for name, shape in checkpoint(size)}
-    tensors |= {name: torch.zeros(1) for name in extra}
-    save_file({name: tensor for name, tensor in tensors.items() if not (without and name.startswith(without))}, path)
+    save_file({name: _numbers(name, shape, generator) for name, shape in shapes}, path)
     return path
 
 
@@ -76,6 +79,17 @@ def unet(at: str, size: Size, context: int, linear: bool) -> Shapes:
                 yield from _conv(f"{block}.{2 if size.depths[level] else 1}.conv", width, width)
     yield from _norm(f"{at}.out.0", width)
     yield from _conv(f"{at}.out.2", width, 4)
+
+
+def controlnet(size: Size, context: int) -> Shapes:
+    """The way down again, what reads the hint, and one convolution for each skip."""
+    skips = yield from encoder("control_model", size, context, linear=False)
+    for i, width in enumerate(skips):
+        yield from _conv(f"control_model.zero_convs.{i}.0", width, width, 1)
+    yield from _conv("control_model.middle_block_out.0", skips[-1], skips[-1], 1)
+    hint = (3, 16, 16, 32, 32, 96, 96, 256, size.channels[0])
+    for i, (inputs, outputs) in enumerate(zip(hint, hint[1:])):
+        yield from _conv(f"control_model.input_hint_block.{2 * i}", inputs, outputs)
 
 
 def encoder(at: str, size: Size, context: int, linear: bool):
