@@ -127,6 +127,8 @@ def _load_tiny(folder: Path, device: str) -> Parts:
 def _load_pipeline(path: Path, device: str, dtype: torch.dtype) -> Parts:
     pipe = load_checkpoint(path, dtype) if path.is_file() else _load_folder(path, dtype)
     pipe.to(device)
+    if pipe.vae.config.get("force_upcast"):
+        pipe.vae.to(torch.float32)  # SDXL's overflows in float16 and gives black pictures
     is_xl = hasattr(pipe, "text_encoder_2")
 
     @torch.no_grad()

@@ -120,6 +120,16 @@ def test_a_canvas_that_does_not_divide_is_refused_with_its_size(engine):
         engine.generate(Request(RegionSet(Extent(60, 64), (), "grass")))
 
 
+@pytest.mark.parametrize("make", [sd15_file, sdxl_file, sdxl_folder], ids=["sd15 file", "sdxl file", "sdxl folder"])
+def test_half_precision_keeps_sdxls_autoencoder_whole(tmp_path, make):
+    engine = DiffusersEngine(make(tmp_path), device="cpu", dtype=torch.bfloat16)
+    assert engine.parts.unet.dtype == torch.bfloat16
+    assert engine.parts.vae.dtype == (torch.float32 if engine.parts.wants_size else torch.bfloat16)
+    image = engine.generate(asked(*TWO)).image
+    edited = pixels(engine.edit(asked(prompt="brick"), image, torch.ones(64, 64)))
+    assert np.ptp(np.asarray(image)) and np.ptp(edited), "neither is one flat colour"
+
+
 def test_the_denoiser_says_what_was_recorded(tiny):
     """The same file binds the host's denoiser: tests/nodes/test_regional_attention.py."""
     golden = load_file(DATA / "denoiser.safetensors")
