@@ -28,7 +28,9 @@ from ..pakati_core.errors import PakatiError
 from ..pakati_core.regions import RegionSet
 from .architectures import Architecture, architecture_of
 from .region_text import KEY, with_regions
+from .region_time import in_time
 from .regional_call import CALL, RegionalCall
+from .regional_sampling import draw_own_noise, guide_regions, has_own_guidance, has_own_seed
 
 ARGUMENTS = ("heads", "mask", "attn_precision", "skip_reshape", "skip_output_reshape")  # after q, k, v, by position
 OTHERS_MASK = "another pack masks the text of this model; remove it, or use it instead of the regions"
@@ -43,7 +45,8 @@ def apply_regions(model, clip, positive, negative, regions: RegionSet):
     wanted = {region.id: region.prompt for region in regions.regions}
     unwanted = {region.id: region.negative for region in regions.regions if region.negative.strip()}
     positive = with_regions(clip, positive, regions, wanted, fill)
-    return reach_regions(model), positive, with_regions(clip, negative, regions, unwanted, fill)
+    model = _sample_by_regions(reach_regions(model), regions)
+    return model, positive, with_regions(clip, negative, regions, unwanted, fill)
 
 
 def reach_regions(model):
@@ -55,6 +58,15 @@ def reach_regions(model):
             model.add_wrapper_with_key(kind, KEY, wrapper)
     if family.prepare is not None:
         family.prepare(model)
+    return model
+
+
+def _sample_by_regions(model, regions: RegionSet):
+    """What changes sampling is added only where a region asks for it: it makes the host compute more."""
+    if has_own_guidance(regions) and guide_regions not in model.model_options.get("sampler_post_cfg_function", []):
+        model.set_model_sampler_post_cfg_function(guide_regions, disable_cfg1_optimization=True)
+    if has_own_seed(regions) and draw_own_noise not in model.get_wrappers(WrappersMP.OUTER_SAMPLE, KEY):
+        model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, draw_own_noise)
     return model
 
 
@@ -93,15 +105,9 @@ def _rows(sampling, x, t, context, options: dict) -> list[Rows]:
     each, sigma, rows = x.shape[0] // len(uuids), float(t[0]), []
     for number, uuid in enumerate(uuids):
         text, frame = texts.get(uuid, (None, None))
-        active = text.active(lambda region: _in_time(region, sampling, sigma)) if text else ()
+        active = text.active(lambda region: in_time(region, sampling, sigma)) if text else ()
         rows.append(make_rows(number * each, (number + 1) * each, context.shape[1], text, active, frame))
     return rows
-
-
-def _in_time(region, sampling, sigma: float) -> bool:
-    """As ConditioningSetTimestepRange counts, but the end belongs to the region's successor."""
-    begun = region.start <= 0 or sigma <= sampling.percent_to_sigma(region.start)
-    return begun and (region.end >= 1 or sigma > sampling.percent_to_sigma(region.end))
 
 
 def _join_keys(model, family: Architecture, rows, latent, context, options: dict, kwargs: dict):

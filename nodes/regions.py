@@ -168,6 +168,7 @@ class PakatiRegionalPrompt(io.ComfyNode):
                 ),
                 *_effect_inputs(),
                 *_name_and_feather_inputs(),
+                *_sampling_inputs(),
             ],
             outputs=[PakatiRegions.Output("regions", tooltip="The regions so far, this one on top")],
         )
@@ -184,6 +185,9 @@ class PakatiRegionalPrompt(io.ComfyNode):
         end: float = 1.0,
         name: str = "",
         feather: float = 0.0,
+        base: float = 0.0,
+        guidance: float = 0.0,
+        own_seed: int = -1,
     ) -> io.NodeOutput:
         earlier = regions or RegionSet(region.extent)
         called = name.strip() or f"region {len(earlier.regions) + 1}"
@@ -194,6 +198,7 @@ class PakatiRegionalPrompt(io.ComfyNode):
             )
         edge = {"feather": feather} if feather else {}
         asked = {"prompt": prompt, "negative": negative, "weight": weight, "start": start, "end": end}
+        asked |= {"base": base, "guidance": guidance or None, "seed": own_seed if own_seed >= 0 else None}
         prompted = replace(region.region, id=called, name=called, **asked, **edge)
         return io.NodeOutput(replace(earlier, regions=(*earlier.regions, prompted)))
 
@@ -475,6 +480,43 @@ def _name_and_feather_inputs() -> list[io.Input]:
             advanced=True,
             tooltip="How far the region's edge is soft to both sides for this prompt, in canvas pixels. 0 "
             "keeps the edge that the region came with.",
+        ),
+    ]
+
+
+def _sampling_inputs() -> list[io.Input]:
+    """What differs from the base prompt and from the sampler inside a region."""
+    return [
+        io.Float.Input(
+            "base",
+            default=0.0,
+            min=0.0,
+            max=1.0,
+            step=0.05,
+            optional=True,
+            advanced=True,
+            tooltip="How much of the base prompt also holds in this region, as a share: 0 is none, 0.3 mixes a little "
+            "of it in, 1 leaves nothing but the base prompt.",
+        ),
+        io.Float.Input(
+            "guidance",
+            default=0.0,
+            min=0.0,
+            max=100.0,
+            step=0.1,
+            optional=True,
+            advanced=True,
+            tooltip="The cfg scale inside this region. 0 is the sampler's. A sampler at cfg 1 becomes slower with it, "
+            "for the negative prompt is then computed too. It is not the guidance of FluxGuidance.",
+        ),
+        io.Int.Input(
+            "own_seed",
+            default=-1,
+            min=-1,
+            max=2**53 - 1,
+            optional=True,
+            advanced=True,
+            tooltip="A seed for this region's noise, so that it can change without the others. -1: none of its own.",
         ),
     ]
 

@@ -163,3 +163,45 @@ def test_applying_twice_joins_the_prompts_once(tiny, encode):
     twice, *_ = apply_regions(once, tiny[1], encode("grass"), encode(""), regions)
     x = noise()
     assert torch.equal(denoise(once, positive, negative, x, 0.5), denoise(twice, positive, negative, x, 0.5))
+
+
+def test_a_regions_own_guidance_holds_in_it_alone(tiny, encode):
+    x, at = noise(), 0.6
+    plain = layout(Region("a", LEFT, "a red circle"), Region("b", RIGHT, "brick"))
+    strong = layout(Region("a", LEFT, "a red circle", guidance=7.0), Region("b", RIGHT, "brick"))
+    for cfg in (3.0, 1.0):
+        model, positive, negative = apply_regions(tiny[0], tiny[1], encode("grass"), encode("snow"), plain)
+        expected = [denoise(model, positive, negative, x, at, cfg=scale) for scale in (7.0, cfg)]
+        model, positive, negative = apply_regions(tiny[0], tiny[1], encode("grass"), encode("snow"), strong)
+        got = denoise(model, positive, negative, x, at, cfg=cfg)
+        assert (got[..., :8] - expected[0][..., :8]).abs().max() < 1e-4
+        assert (got[..., 8:] - expected[1][..., 8:]).abs().max() < 1e-4
+
+
+def test_a_regions_own_seed_changes_its_noise_and_no_other(tiny, encode):
+    def noise_of(regions, seed=5):
+        seen = []
+        model, positive, negative = apply_regions(tiny[0], tiny[1], encode("grass"), encode(""), regions)
+        guider = comfy.samplers.CFGGuider(model)
+        guider.set_conds(positive, negative)
+        sampler = comfy.samplers.KSAMPLER(lambda model, x, *_, **__: seen.append(x.clone()) or x)
+        drawn = comfy.sample.prepare_noise(torch.zeros(2, 8, 16, 16), seed)
+        guider.sample(drawn, torch.zeros_like(drawn), sampler, torch.tensor([1.0, 0.0]), seed=seed)
+        return seen[0]
+
+    plain = noise_of(layout(Region("a", LEFT, "sand"), Region("b", RIGHT, "brick")))
+    own = noise_of(layout(Region("a", LEFT, "sand", seed=11), Region("b", RIGHT, "brick")))
+    eleven = noise_of(layout(Region("a", LEFT, "sand"), Region("b", RIGHT, "brick")), seed=11)
+    assert torch.equal(own[..., 8:], plain[..., 8:])
+    assert torch.equal(own[..., :8], eleven[..., :8])
+
+
+def test_the_base_prompts_share_goes_from_the_region_to_the_base(tiny, encode):
+    x, results = noise(), []
+    for share in (0.0, 0.5, 1.0):
+        regions = layout(Region("a", WholeShape(), "a red circle on sand", base=share))
+        model, positive, negative = apply_regions(tiny[0], tiny[1], encode("grass"), encode(""), regions)
+        results.append(denoise(model, positive, negative, x, 0.6))
+    for got, text in zip(results[::2], ("a red circle on sand", "grass"), strict=True):
+        assert (got - denoise(tiny[0], encode(text), encode(""), x, 0.6)).abs().max() < 1e-4
+    assert (results[1] - results[0]).abs().mean() > 1e-3 < (results[1] - results[2]).abs().mean()
