@@ -30,6 +30,7 @@ from .architectures import Architecture, architecture_of
 from .region_text import KEY, with_regions
 from .region_time import in_time
 from .regional_call import CALL, RegionalCall
+from .regional_patches import WordsRead, beside_patches
 from .regional_sampling import draw_own_noise, guide_regions, has_own_guidance, has_own_seed
 
 ARGUMENTS = ("heads", "mask", "attn_precision", "skip_reshape", "skip_output_reshape")  # after q, k, v, by position
@@ -114,8 +115,9 @@ def _join_keys(model, family: Architecture, rows, latent, context, options: dict
     """For models that read words by cross-attention."""
     grid = family.grid(model.diffusion_model, *latent) if family.patch else latent
     length = unmistakable_length(max(row.prompts.total for row in rows), *grid)
-    override = CrossOverride(rows, length, grid, options.get("optimized_attention_override"))
-    options = {**options, "optimized_attention_override": override}
+    words = WordsRead(length, rows[-1].stop)
+    override = CrossOverride(rows, words, grid, options.get("optimized_attention_override"))
+    options = beside_patches({**options, "optimized_attention_override": override}, words, context.shape[1])
     return join_prompts(context, rows, length), RegionalCall(rows, grid, latent), options
 
 
@@ -188,15 +190,17 @@ class _Override:
 
 
 class CrossOverride(_Override):
-    def __init__(self, rows: list[Rows], keys: int, grid: tuple[int, int], inner):
-        self.rows, self.keys, self.grid, self.inner = rows, keys, grid, inner
+    def __init__(self, rows: list[Rows], words: WordsRead, grid: tuple[int, int], inner):
+        self.rows, self.words, self.grid, self.inner = rows, words, grid, inner
 
     @torch.compiler.disable
     def __call__(self, func, q, k, v, *args, **kwargs):
-        if k.shape[-2] != self.keys:
+        common = self.words.take(k.shape[-2])
+        if common is None:
             return self._stock(func, q, k, v, *args, **kwargs)
         attention, named = self._attention(func, args, kwargs)
-        return attend_rows(attention, q, k, v, self.rows, self._grid(q.shape[-2], named.get("transformer_options")))
+        grid = self._grid(q.shape[-2], named.get("transformer_options"))
+        return attend_rows(attention, q, k, v, self.rows, grid, common)
 
     def _grid(self, tokens: int, options: dict | None) -> tuple[int, int]:
         shape = tuple((options or {}).get("activations_shape", (0, 0))[-2:])

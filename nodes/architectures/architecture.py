@@ -50,4 +50,5 @@ class Architecture:
 
 
 def is_kind(network, name: str) -> bool:
+    network = getattr(network, "_orig_mod", network)  # torch.compile's
     return any(f"{cls.__module__}.{cls.__qualname__}" == name for cls in type(network).__mro__)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .attend import Prompts, attend
+from .attend import Prompts, attend, own_keys
 from .joint import Sequence, attend_joint, attend_words
 from .text import Frame, RegionalText
 
@@ -139,18 +139,18 @@ def attend_word_rows(attention: Callable[..., Tensor], q: Tensor, k: Tensor, v: 
 
 
 def attend_rows(
-    attention: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, rows: list[Rows], grid: tuple[int, int]
-) -> Tensor:
+    attention: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, rows: list[Rows], grid: tuple[int, int],
+    common: int = 0,
+) -> Tensor:  # fmt: skip
     """`attend` for each conditioning of a batch; the batch is dimension 0, tokens are dimension -2."""
     parts = []
     for row in rows:
         q_, k_, v_ = (part[row.start : row.stop] for part in (q, k, v))
         if row.text is None or row.frame is None:
-            base = row.prompts.lengths[0]
-            parts.append(attention(q_, k_[..., :base, :], v_[..., :base, :], None))
+            parts.append(attention(q_, *own_keys(k_, v_, 0, row.prompts.lengths[0], common), None))
         else:
             plan = row.text.plan(row.active, row.frame, grid, q.device)
-            parts.append(attend(attention, q_, k_, v_, plan, row.prompts))
+            parts.append(attend(attention, q_, k_, v_, plan, row.prompts, common=common))
     return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
