@@ -50,6 +50,7 @@ class Joined(NamedTuple):
 
     context: [B,words,C]. pads: [words] bool, filled up to the model's multiple. positions: [words] int64, where each
     token would stand if its prompt were alone. before_image: [words] int64, the same counted back from the image.
+    lengths: of the prompts, one after the other, padding included.
     """
 
     context: Tensor
@@ -57,6 +58,7 @@ class Joined(NamedTuple):
     positions: Tensor
     before_image: Tensor
     rows: list[Rows]
+    lengths: tuple[int, ...]
 
     @property
     def words(self) -> int:
@@ -77,9 +79,8 @@ def join_shared(context: Tensor, rows: list[Rows], multiple: int = 1, avoid: int
     words = sum(piece.filled for piece in pieces.values())
     words += multiple if words == avoid else 0
     starts = {key: piece.start for key, piece in pieces.items()}
-    return Joined(
-        *_laid_out(context, list(pieces.values()), words), [_placed(row, base, starts, multiple) for row in rows]
-    )
+    placed = [_placed(row, base, starts, multiple) for row in rows]
+    return Joined(*_laid_out(context, list(pieces.values()), words), placed, tuple(p.filled for p in pieces.values()))
 
 
 class _Piece(NamedTuple):

@@ -7,7 +7,8 @@
     python -m tools.bench.regional --flops              the arithmetic at full size, which needs no weights and no GPU
 
 Each step is timed in the same round as the plain prompt; printed is the median of the ratios. Random weights have the
-true cost. On a GPU models have their full size; on the CPU their full width and number of tokens, and less depth.
+true cost. On a GPU models have their full size; on the CPU their full width and number of tokens, and less depth, and
+the seconds are those of the processor.
 Written are DIR/regional.json and DIR/regional.svg. It runs in ComfyUI's Python.
 """
 
