@@ -373,7 +373,10 @@ function regionData(region) {
   if (region.invert) data.invert = true;
   for (const key of ["start", "end"]) if (region[key] !== NUMBERS[key].initial) data[key] = region[key];
   for (const key of ["guidance", "seed"]) if (region[key] !== null) data[key] = region[key];
-  for (const key of ["loras", "controls"]) if (region[key].length) data[key] = region[key];
+  for (const key of ["loras", "controls"]) {
+    const rows = region[key].filter(([name]) => name); // a row that was just added has no name yet
+    if (rows.length) data[key] = rows;
+  }
   if (region.model !== null) data.model = region.model;
   if (region.locked) data.locked = true;
   return data;

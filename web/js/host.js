@@ -1,0 +1,79 @@
+// All that the pack asks of ComfyUI's page: settings, messages, pictures, lists, routes. Frontend 1.49 and later.
+
+import { api } from "../../../scripts/api.js";
+import { app } from "../../../scripts/app.js";
+
+/** @param {"success" | "info" | "warn" | "error"} severity */
+export function toast(severity, summary, detail = "") {
+  const { toast: given } = app.extensionManager;
+  const life = severity === "error" ? 10_000 : 5000;
+  if (typeof given[severity] === "function") given[severity](summary, { description: detail, duration: life });
+  else given.add({ severity, summary, detail, life }); // 1.49; "warning" is no severity there
+}
+
+export function setting(name, otherwise) {
+  return app.extensionManager.setting.get(`Pakati.${name}`) ?? otherwise;
+}
+
+/** Ask one of the pack's own routes. Rejects with the server's sentence. */
+export async function ask(path, { method = "GET", body } = {}) {
+  const given = body === undefined ? {} : { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
+  const answer = await api.fetchApi(`/pakati/${path}`, { method, ...given });
+  let found = null;
+  try {
+    found = await answer.json();
+  } catch {
+    // said below
+  }
+  if (!answer.ok) throw new Error(found?.error ?? `ComfyUI answered ${answer.status}`);
+  return found;
+}
+
+/** @returns {Promise<string[]>} the names of the host's LoRAs; none where it cannot be asked */
+export async function loras() {
+  try {
+    const answer = await api.fetchApi("/models/loras");
+    const names = answer.ok ? await answer.json() : [];
+    return Array.isArray(names) ? names.filter((name) => typeof name === "string") : [];
+  } catch {
+    return [];
+  }
+}
+
+/** Put a picture into the host's input folder. @returns {Promise<string | null>} its name there */
+export async function upload(file) {
+  const body = new FormData();
+  body.append("image", file);
+  body.append("subfolder", "pakati");
+  try {
+    const answer = await api.fetchApi("/upload/image", { method: "POST", body });
+    if (!answer.ok) throw new Error(`ComfyUI answered ${answer.status}`);
+    const { name, subfolder } = await answer.json();
+    return subfolder ? `${subfolder}/${name}` : name;
+  } catch (error) {
+    toast("error", "The picture could not be stored", error.message);
+    return null;
+  }
+}
+
+/** The address of a picture of this host. @param {{filename: string, subfolder?: string, type?: string}} entry */
+export function viewUrl({ filename, subfolder = "", type = "output" }) {
+  return api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}`);
+}
+
+export function inputUrl(name) {
+  const path = name.replace(/ \[(input|output|temp)\]$/, "");
+  const type = name.endsWith(" [output]") ? "output" : name.endsWith(" [temp]") ? "temp" : "input";
+  const cut = path.lastIndexOf("/");
+  return viewUrl({ filename: path.slice(cut + 1), subfolder: cut < 0 ? "" : path.slice(0, cut), type });
+}
+
+/** The picture that the node before shows without a run: Load Image and the like. @returns {string | null} */
+export function pictureBefore(node) {
+  const slot = node.inputs?.findIndex((input) => input.name === "image") ?? -1;
+  const before = slot < 0 ? null : node.getInputNode?.(slot);
+  const name = before?.widgets?.find((widget) => widget.name === "image")?.value;
+  return typeof name === "string" && name ? inputUrl(name) : null;
+}
+
+export { api, app };

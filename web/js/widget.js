@@ -1,0 +1,67 @@
+// The editor as the widget of a node. One editor per node; the widget's value is its layout as JSON text.
+
+import { RegionEditor } from "./editor.js";
+import { inputUrl, loras, pictureBefore, setting, toast, upload } from "./host.js";
+import { backgroundOf, lastResult, onResult } from "./results.js";
+
+const LEAST = { width: 640, height: 460 };
+const editors = new Set();
+
+/** As getCustomWidgets wants it. */
+export function layoutWidget(node, name) {
+  const editor = new RegionEditor(hostOf(node), (value) => {
+    widget.callback?.(value);
+    node.graph?.change?.();
+  });
+  const widget = node.addDOMWidget(name, "PAKATI_LAYOUT", editor.element, {
+    getValue: () => editor.value,
+    setValue: (value) => {
+      editor.value = value;
+    },
+    getMinHeight: () => LEAST.height,
+    hideOnZoom: false,
+  });
+  const reference = new WeakRef(editor);
+  editors.add(reference);
+  return { widget, minWidth: LEAST.width, minHeight: LEAST.height };
+}
+
+/** After a run: pictures behind the editors may be other ones. */
+export function listen() {
+  onResult(() => {
+    for (const reference of editors) {
+      const editor = reference.deref();
+      if (editor) editor.refresh();
+      else editors.delete(reference);
+    }
+  });
+}
+
+/** The editor that the keyboard is in, or of the first selected node. */
+export function editorOf(node) {
+  const { element } = node?.widgets?.find((widget) => widget.type === "PAKATI_LAYOUT") ?? {};
+  return [...editors].map((reference) => reference.deref()).find((editor) => editor && editor.element === element) ?? null;
+}
+
+/** What the editor of one node asks for. */
+function hostOf(node) {
+  return {
+    loras,
+    upload,
+    setting,
+    warn: (notes) => toast("warn", "Region Editor", notes.slice(0, 3).join(" ")),
+    describe(region, layout) {
+      const result = layout.background.from === "result" ? lastResult() : null;
+      const made = result?.layout?.regions.find((one) => one.id === region.id) ?? region;
+      const seed = made.seed ?? (result ? result.seeds.join(", ") : null);
+      return [made.name, made.prompt, seed === null || seed === "" ? "" : `seed ${seed}`].filter(Boolean).join("\n");
+    },
+    backgroundUrl({ from, file }) {
+      if (from === "file") return inputUrl(file);
+      if (from === "result") return lastResult()?.url ?? null;
+      return from === "image" ? (pictureBefore(node) ?? (isConnected(node) ? backgroundOf(node) : null)) : null;
+    },
+  };
+}
+
+const isConnected = (node) => Boolean(node.inputs?.find((input) => input.name === "image")?.link);
