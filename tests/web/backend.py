@@ -107,6 +107,7 @@ class Backend:
             "/prompt": QUEUE,
             "/queue": {"queue_running": [], "queue_pending": []},
             "/jobs": JOBS,
+            "/models/loras": ["paint.safetensors", "ink.safetensors"],
         }
         return {path: reply(value) for path, value in values.items()}
 

@@ -22,6 +22,7 @@ const LABELS = {
 const TOOL_KEYS = { v: "select", a: "points", r: "box", o: "ellipse", p: "polygon", l: "lasso", b: "brush", e: "eraser" };
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const REACH = { mouse: 7, pen: 9, touch: 20 }; // screen pixels
+const PULL = 6;
 
 export class RegionEditor {
   /**
@@ -83,6 +84,9 @@ export class RegionEditor {
       "aria-label": "Regions. Letters choose a tool, Enter adds a shape, arrows move, Page Up and Page Down select.",
       "aria-describedby": status,
     });
+    // Frontend 1.49 to 1.58 undo the whole graph on Ctrl+Z, seen before any listener here, unless the focus is on
+    // something "of type textarea", which has a history of its own. So has this canvas.
+    this.canvas.type = "textarea";
     this.pen = this.canvas.getContext("2d");
     this.stage = element("div", { class: "pakati-stage" }, this.canvas);
     this.status = element("output", { id: status, class: "pakati-status", role: "status", "aria-live": "polite" });
@@ -120,9 +124,10 @@ export class RegionEditor {
     const trash = iconButton("trash", "Delete (Del)", () => session.remove());
     this.large = iconButton("large", "Large editor", () => this.toggleLarge());
     const group = (...buttons) => element("span", { class: "pakati-group" }, ...buttons);
+    const toCanvas = (event) => event.detail > 0 && this.canvas.focus({ preventScroll: true }); // a click, not a key
     return element(
       "div",
-      { class: "pakati-tools", role: "toolbar", "aria-label": "Drawing tools" },
+      { on: { click: toCanvas }, class: "pakati-tools", role: "toolbar", "aria-label": "Drawing tools" },
       group(...this.tools),
       group(this.undo, this.redo, copy, trash),
       group(this.snap, fit, this.large),
@@ -258,6 +263,7 @@ export class RegionEditor {
       alt: event.altKey,
       ctrl: event.ctrlKey || event.metaKey,
       reach: (REACH[event.pointerType] ?? REACH.mouse) / this.view.scale,
+      pull: PULL / this.view.scale,
     };
   }
 

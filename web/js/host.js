@@ -29,6 +29,20 @@ export async function ask(path, { method = "GET", body } = {}) {
   return found;
 }
 
+/** Open one of the pack's own workflows, as the template browser does. @returns {Promise<boolean>} */
+export async function openWorkflow(name) {
+  const folder = new URL(import.meta.url).pathname.split("/extensions/")[1].split("/")[0];
+  try {
+    const answer = await api.fetchApi(`/workflow_templates/${folder}/${name}.json`);
+    if (!answer.ok) throw new Error(`ComfyUI answered ${answer.status}`);
+    await app.loadGraphData(await answer.json(), true, true, name);
+    return true;
+  } catch (error) {
+    toast("error", "The workflow could not be opened", error.message);
+    return false;
+  }
+}
+
 /** @returns {Promise<string[]>} the names of the host's LoRAs; none where it cannot be asked */
 export async function loras() {
   try {

@@ -107,8 +107,10 @@ export class RegionList {
   rename(id) {
     const row = this.rows.get(id);
     const input = element("input", { class: "pakati-rename", value: row.region.name, maxlength: 200, "aria-label": "New name" });
+    let isDone = false;
     const finish = (isKept) => {
-      if (!input.isConnected) return;
+      if (isDone) return; // taking the field away makes it blur
+      isDone = true;
       const name = input.value.trim();
       input.replaceWith(row.name);
       if (isKept && name && name !== row.region.name) this.session.change({ name }, [id], null);
@@ -131,6 +133,10 @@ export class RegionList {
     const row = this.rows.get(id).element;
     row.classList.add("is-dragged");
     let to = null;
+    // The rows stay where they are until the end: an element that moves in the page loses the pointer.
+    const mark = (one) => {
+      for (const each of this.element.children) each.classList.toggle("is-target", each === one);
+    };
     const move = (next) => {
       const others = [...this.element.children].filter((one) => one !== row);
       const above = others.filter((one) => {
@@ -138,13 +144,13 @@ export class RegionList {
         return top + height / 2 < next.clientY;
       }).length;
       to = others.length - above; // painting order counts from below
-      this.element.insertBefore(row, others[above] ?? null);
+      mark(others[above] ?? null);
     };
     const end = () => {
       grip.removeEventListener("pointermove", move);
       row.classList.remove("is-dragged");
+      mark(null);
       if (to !== null) this.session.reorder(id, to);
-      this.refresh();
     };
     grip.addEventListener("pointermove", move);
     grip.addEventListener("lostpointercapture", end, { once: true });

@@ -10,7 +10,8 @@ const LEAST_SIDE = 2; // canvas pixels; a smaller box is a click
 const clipboard = { regions: [] }; // shared by all editors of the page
 
 /**
- * @typedef {{shift?: boolean, alt?: boolean, ctrl?: boolean, reach?: number}} Held  keys, and how near counts as on it
+ * @typedef {{shift?: boolean, alt?: boolean, ctrl?: boolean, reach?: number, pull?: number}} Held
+ *   keys, how near counts as on it, and from how far edges snap
  */
 
 export class Session {
@@ -408,7 +409,7 @@ export class Session {
         if (held.shift) Math.abs(across) > Math.abs(down) ? (down = 0) : (across = 0);
         if (this.snap && !held.alt) {
           const there = [frame[0] + across, frame[1] + down, frame[2], frame[3]];
-          const [sx, sy] = geometry.snapShift(there, this.lines(), held.reach ?? 6);
+          const [sx, sy] = geometry.snapShift(there, this.lines(), held.pull ?? held.reach ?? 6);
           across += sx;
           down += sy;
           this.showGuides([there[0] + sx, there[1] + sy, frame[2], frame[3]]);
@@ -592,7 +593,8 @@ export class Session {
   snappedPoint([x, y], held) {
     if (!this.snap || held.alt) return [x, y];
     const { xs, ys } = this.lines();
-    const to = [geometry.snapped(x, xs, held.reach ?? 6), geometry.snapped(y, ys, held.reach ?? 6)];
+    const pull = held.pull ?? held.reach ?? 6;
+    const to = [geometry.snapped(x, xs, pull), geometry.snapped(y, ys, pull)];
     this.guides = [...(to[0] === x ? [] : [["x", to[0]]]), ...(to[1] === y ? [] : [["y", to[1]]])];
     return to;
   }

@@ -1,7 +1,7 @@
 // The editor as the widget of a node. One editor per node; the widget's value is its layout as JSON text.
 
 import { RegionEditor } from "./editor.js";
-import { inputUrl, loras, pictureBefore, setting, toast, upload } from "./host.js";
+import { app, inputUrl, loras, pictureBefore, setting, toast, upload } from "./host.js";
 import { backgroundOf, lastResult, onResult } from "./results.js";
 
 const LEAST = { width: 640, height: 460 };
@@ -37,10 +37,32 @@ export function listen() {
   });
 }
 
-/** The editor that the keyboard is in, or of the first selected node. */
+/** The region editor of a node, or null. */
 export function editorOf(node) {
-  const { element } = node?.widgets?.find((widget) => widget.type === "PAKATI_LAYOUT") ?? {};
-  return [...editors].map((reference) => reference.deref()).find((editor) => editor && editor.element === element) ?? null;
+  const found = node?.widgets?.find((widget) => widget.type === "PAKATI_LAYOUT");
+  return [...editors].map((one) => one.deref()).find((editor) => editor && editor.element === found?.element) ?? null;
+}
+
+/** The editor that is meant: the selected node's, else the only one or the last one of the open graph. */
+export function currentEditor() {
+  const selected = [...(app.canvas.selectedItems ?? [])].map(editorOf).find(Boolean);
+  return selected ?? (app.canvas.graph ?? app.graph).nodes.map(editorOf).findLast(Boolean) ?? null;
+}
+
+/** A new editor node in the middle of what is seen of the graph. */
+export function addEditorNode() {
+  const node = window.LiteGraph.createNode("PakatiRegionEditor");
+  const { ds, canvas } = app.canvas;
+  const middle = [canvas.clientWidth / 2 / ds.scale - ds.offset[0], canvas.clientHeight / 2 / ds.scale - ds.offset[1]];
+  node.pos = [middle[0] - node.size[0] / 2, middle[1] - node.size[1] / 2];
+  (app.canvas.graph ?? app.graph).add(node);
+  return editorOf(node);
+}
+
+export function openLargeEditor() {
+  const editor = currentEditor();
+  if (editor) editor.toggleLarge();
+  else toast("info", "There is no Region Editor in this graph", "Add one first.");
 }
 
 /** What the editor of one node asks for. */
