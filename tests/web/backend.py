@@ -38,6 +38,7 @@ class Backend:
         self.port = port
         self.prompts: list[dict] = []
         self.userdata: dict[str, bytes] = {}
+        self.templates: dict[str, dict] = {}
         self.unanswered: set[str] = set()
         self.object_info = json.loads((ROOT / "tests/data/object_info.json").read_text(encoding="utf-8"))
         self._loop = asyncio.new_event_loop()
@@ -74,6 +75,8 @@ class Backend:
         app.router.add_post("/api/settings/{id}", self.save_settings)
         app.router.add_post("/api/prompt", self.queue_prompt)
         app.router.add_route("*", "/api/userdata/{path:.+}", self.userdata_file)
+        app.router.add_get("/api/pakati/templates", self.list_templates)
+        app.router.add_route("*", "/api/pakati/templates/{name}", self.template)
         app.router.add_static("/extensions/pakati", ROOT / "web")
         app.router.add_route("*", "/api/{path:.*}", self.unknown)
         app.router.add_get("/user.css", self.no_style)
@@ -153,6 +156,24 @@ class Backend:
         if path not in self.userdata:
             return web.Response(status=404)
         return web.Response(body=self.userdata[path])
+
+    async def list_templates(self, request: web.Request) -> web.Response:
+        rows = [
+            {"name": name, "width": layout["width"], "height": layout["height"], "regions": len(layout["regions"])}
+            for name, layout in self.templates.items()
+        ]
+        return web.json_response({"templates": rows})
+
+    async def template(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if request.method == "PUT":
+            self.templates[name] = (await request.json())["layout"]
+        elif name not in self.templates:
+            return web.json_response({"error": f"there is no template {name!r}"}, status=404)
+        elif request.method == "DELETE":
+            del self.templates[name]
+            return web.json_response({"deleted": name})
+        return web.json_response({"layout": self.templates[name]})
 
     async def page(self, request: web.Request) -> web.FileResponse:
         return web.FileResponse(self.frontend / "index.html", headers={"Cache-Control": "no-store"})

@@ -208,6 +208,7 @@ def test_the_fields_of_a_region(drawn):
     page.locator(".pakati-name", has_text="hill").click()
     for label, text in {
         "Weight": "1.5",
+        "Base prompt": "0.25",
         "Feather": "12",
         "Start": "0.2",
         "End": "0.8",
@@ -225,7 +226,8 @@ def test_the_fields_of_a_region(drawn):
     page.get_by_label("Strength of LoRA 1", exact=True).blur()
     drawn.settle()
     hill = drawn.regions[1]
-    wanted = {"weight": 1.5, "feather": 12, "start": 0.2, "end": 0.8, "guidance": 5, "seed": 42, "negative": "fog"}
+    wanted = {"weight": 1.5, "base": 0.25, "feather": 12, "start": 0.2, "end": 0.8, "guidance": 5, "seed": 42}
+    wanted["negative"] = "fog"
     assert {key: hill[key] for key in wanted} == wanted
     assert hill["invert"] is True and hill["loras"] == [["paint.safetensors", 0.6, 0.6]]
     page.get_by_label("Seed", exact=True).fill("")

@@ -31,6 +31,7 @@ const HEADER = ["pakati", "version", "width", "height", "prompt", "negative", "o
 const TEXTS = ["prompt", "negative"];
 const NUMBERS = {
   weight: { initial: 1, low: 0, high: 1e6 },
+  base: { initial: 0, low: 0, high: 1 },
   feather: { initial: 0, low: 0, high: MAX_SIDE },
   grow: { initial: 0, low: -MAX_SIDE, high: MAX_SIDE },
   start: { initial: 0, low: 0, high: 1 },
@@ -50,8 +51,8 @@ export const PALETTE = [
 /**
  * @typedef {{kind: "polygon", points: [number, number][]} | {kind: "box" | "ellipse", box: [number, number, number, number]}
  *   | {kind: "mask", png: string} | {kind: "whole"}} Shape  in canvas pixels; a mask is stretched over the canvas
- * @typedef {{id: string, name: string, shape: Shape, prompt: string, negative: string, weight: number, feather: number,
- *   grow: number, invert: boolean, start: number, end: number, guidance: number | null, seed: number | null,
+ * @typedef {{id: string, name: string, shape: Shape, prompt: string, negative: string, weight: number, base: number,
+ *   feather: number, grow: number, invert: boolean, start: number, end: number, guidance: number | null, seed: number | null,
  *   loras: [string, number, number][], controls: [string, string, number, number, number][], model: string | null,
  *   locked: boolean, colour: string, muted: boolean, solo: boolean}} Region
  * @typedef {{width: number, height: number, prompt: string, negative: string, overlap: string, regions: Region[],
@@ -69,7 +70,7 @@ export function newRegion(layout, shape, given = {}) {
   const colours = new Set(layout.regions.map((region) => region.colour));
   const colour = PALETTE.find((one) => !colours.has(one)) ?? PALETTE[layout.regions.length % PALETTE.length];
   return {
-    ...{ id, name: id, shape, prompt: "", negative: "", weight: 1, feather: 0, grow: 0, invert: false },
+    ...{ id, name: id, shape, prompt: "", negative: "", weight: 1, base: 0, feather: 0, grow: 0, invert: false },
     ...{ start: 0, end: 1, guidance: null, seed: null, loras: [], controls: [], model: null, locked: false },
     ...{ colour, muted: false, solo: false, ...given },
   };
@@ -367,7 +368,7 @@ function regionData(region) {
   if (region.prompt) data.prompt = region.prompt;
   if (region.name !== region.id) data.name = region.name;
   if (region.negative) data.negative = region.negative;
-  for (const key of ["weight", "feather", "grow"]) {
+  for (const key of ["weight", "base", "feather", "grow"]) {
     if (region[key] !== NUMBERS[key].initial) data[key] = region[key];
   }
   if (region.invert) data.invert = true;

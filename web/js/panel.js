@@ -185,6 +185,7 @@ export class Fields {
         "div",
         { class: "pakati-pair" },
         this.number("weight", "Weight", { min: 0, max: 10, step: 0.05 }, "How strongly the prompt acts; 1 is as it is"),
+        this.number("base", "Base prompt", { min: 0, max: 1, step: 0.05 }, "Share of the base prompt that also holds here; 0 is none"),
         this.number("feather", "Feather", { min: 0, max: 16384, step: 1 }, "Canvas pixels that the edge is soft to both sides"),
         this.number("start", "Start", { min: 0, max: 1, step: 0.05 }, "Fraction of sampling from which the prompt acts"),
         this.number("end", "End", { min: 0, max: 1, step: 0.05 }, "Fraction of sampling up to which the prompt acts"),
