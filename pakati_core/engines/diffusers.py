@@ -63,4 +63,4 @@ class DiffusersEngine:
         share = mask[..., None].numpy()
         blended = np.asarray(result, np.float32) * share + np.asarray(original, np.float32) * (1 - share)
         kept = Image.fromarray(blended.round().astype(np.uint8))
-        return Picture(kept, request, self.parts.name, time.perf_counter() - start, run.notes)
+        return Picture(kept, request, self.parts.name, time.perf_counter() - start, run.notes, result)
