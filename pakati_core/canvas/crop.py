@@ -36,6 +36,11 @@ class CropPlan(NamedTuple):
         return self.box.intersect(self.extent.box)
 
     @property
+    def whole_box(self) -> tuple[int, int, int, int]:
+        x, y, width, height = map(int, self.box)
+        return x, y, width, height
+
+    @property
     def share(self) -> float:
         """Pixels to paint over pixels of the canvas."""
         return self.size.width * self.size.height / (self.extent.width * self.extent.height)

@@ -44,7 +44,9 @@ class DiffusersEngine:
 
     def capabilities(self) -> Capabilities:
         parts = self.parts
-        return Capabilities(parts.name, parts.scale, 8 * parts.scale, 4096, parts.best, self.device, parts.megabytes())
+        return Capabilities(
+            parts.name, parts.scale, 8 * parts.scale, 4096, parts.best, self.device, parts.megabytes(), parts.good
+        )
 
     def generate(self, request: Request, progress: Progress | None = None) -> Picture:
         start = time.perf_counter()

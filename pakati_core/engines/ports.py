@@ -59,6 +59,10 @@ class Capabilities:
     best: int  # side at which the model is at its best
     device: str
     megabytes: float  # memory that the loaded weights take
+    good: int = 64  # smallest side at which it still paints well
+    regional: bool = True  # gives each region its own prompt in one pass
+    inpaint: bool = True  # can edit
+    control: bool = False  # follows control pictures
 
 
 class Progress(Protocol):
