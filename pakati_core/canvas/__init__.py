@@ -5,6 +5,7 @@ from .crop import CropMode, CropPlan
 from .history import Comparison, History, State
 from .project import Project, load_project, save_project
 from .seams import Blend, Seam, solve_seam
+from .strip import describe, draw_strip
 
 __all__ = [
     "Blend",
@@ -17,6 +18,8 @@ __all__ = [
     "RegionResult",
     "Seam",
     "State",
+    "describe",
+    "draw_strip",
     "load_project",
     "save_project",
     "solve_seam",

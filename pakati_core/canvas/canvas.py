@@ -65,6 +65,14 @@ class PakatiCanvas:
         self._dirty: set[str] = {BASE}
         self._stamps: dict[Path, Stamp | None] = {}
 
+    @classmethod
+    def of(cls, layout: RegionSet, model: str | None = None, engines: dict[str, Engine] | None = None) -> Self:
+        """A canvas with the regions of a layout, all of them to be painted."""
+        canvas = cls(*layout.extent, model=model, engines=engines)
+        canvas.regions, canvas._shapes = layout, {region.id: region.shape for region in layout.regions}
+        canvas._dirty = {BASE, *canvas._shapes}
+        return canvas
+
     # --- regions ----------------------------------------------------------------------------------------------------
 
     def create_region(self, shape: Sequence[tuple[float, float]] | Shape | None = None, name: str = "") -> str:
