@@ -166,6 +166,27 @@ class PakatiCanvas:
             raise CanvasError(f"the picture is {size} but the canvas is {self.regions.extent}; resize it")
         self._commit(title, Painted(image.convert("RGB"), ()), (), {})
 
+    def continue_with(self, image: Image.Image, layout: RegionSet, title: str, after: int | None) -> int:
+        """A picture and its regions as a step after another one, or, after None, as the first of a new line.
+
+        Where that very step is there already it is gone to: saying it twice changes nothing. Returns its number.
+        """
+        self._keep_changes()
+        if after is None:
+            self.history.leave()
+        else:
+            self.history.go(after)
+        pixels = image.convert("RGB").tobytes()
+        twins = (state for state in self.history if (state.parent, state.regions) == (after, layout))
+        twin = next((state for state in twins if state.image.tobytes() == pixels), None)
+        self.regions, self._dirty = layout, set()
+        self._shapes |= {region.id: region.shape for region in layout.regions}
+        if twin is not None:
+            self.history.go(twin.id)
+            return twin.id
+        self._commit(title, Painted(image.convert("RGB"), ()), (), {})
+        return self.step.id
+
     # --- history ----------------------------------------------------------------------------------------------------
 
     def undo(self) -> Image.Image:

@@ -92,6 +92,10 @@ class History:
         self._arrive(state.id)
         return state
 
+    def leave(self) -> None:
+        """Stand before the first step: the next one begins a line of its own."""
+        self._current = None
+
     def undo(self) -> State:
         parent = self.current.parent if self.current else None
         if parent is None:

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,16 +44,16 @@ class FullSize(DiffusersEngine):
         return replace(super().capabilities(), model="full size")
 
 
-def clocked(job: Callable[[], object], device: str) -> float:
+def clocked(job: Callable[[Any], object], device: str, on: Any) -> float:
     """Seconds of this process on the CPU, where others may be at work, and of the clock on a GPU."""
     if device.startswith("cuda"):
         torch.cuda.synchronize()
         start = time.perf_counter()
-        job()
+        job(on)
         torch.cuda.synchronize()
         return time.perf_counter() - start
     start = time.process_time()
-    job()
+    job(on)
     return time.process_time() - start
 
 
@@ -63,28 +64,29 @@ def measure_time(args: argparse.Namespace) -> None:
     rows: dict[str, list[tuple[float, float]]] = {share: [] for share in SHARES}
     engine.generate(Request(RegionSet(Extent(64, 64), (), "grass"), steps=1))
     for _ in range(args.rounds):
-        full = None
+        whole, _ = one_region(engine, name, side, 1 / 4)
+        full = clocked(lambda canvas: canvas.generate(1, args.steps), engine.device, whole)
         for share, fraction in SHARES.items():
-            canvas, mask = one_region(engine, name, side, fraction)
-            if full is None:
-                full = clocked(lambda: canvas.generate(1, args.steps), engine.device)
-                first = canvas.image
-            else:
-                canvas.add_picture(first)
-            ours = clocked(lambda: canvas.edit("a", "a red circle on brick", 2, steps=args.steps), engine.device)
-            asked = Request(canvas.regions, 2, args.steps)
-            stock = clocked(lambda: engine.edit(asked, first, mask), engine.device)
-            rows[share].append((ours / full, stock / full))
-            box, seam = canvas.step.strokes[0].size, canvas.step.strokes[0].seam
-            print(
-                f"  {share}: full {full:.1f} s, edit {ours:.1f} s at {box}, full frame {stock:.1f} s, {seam}",
-                flush=True,
-            )
+            rows[share].append(one_edit(engine, name, fraction, whole.image, full, args.steps))
     print(f"{'canvas':>7} {'native':>7} {'allowed':>8} {'full frame':>11}")
     for share, fraction in SHARES.items():
         ours, stock = (statistics.median(row[i] for row in rows[share]) for i in (0, 1))
         verdict = "ok" if ours <= fraction + ALLOWED else "TOO SLOW"
         print(f"{share:>7} {ours:7.3f} {fraction + ALLOWED:8.3f} {stock:11.3f}  {verdict}", flush=True)
+
+
+def one_edit(engine, name: str, fraction: float, first: Image.Image, full: float, steps: int) -> tuple[float, float]:
+    """Ours, and the whole picture denoised with a noise mask as the host's own nodes do it, over a full generation."""
+    canvas, mask = one_region(engine, name, first.width, fraction)
+    canvas.add_picture(first)
+    ours = clocked(lambda c: c.edit("a", "a red circle on brick", 2, steps=steps), engine.device, canvas)
+    asked = Request(RegionSet(canvas.regions.extent, (), "a red circle on brick"), 2, steps)
+    stock = clocked(lambda e: e.edit(asked, first, mask), engine.device, engine)
+    stroke = canvas.step.strokes[0]
+    print(
+        f"  full {full:.1f} s, edit {ours:.1f} s at {stroke.size}, full frame {stock:.1f} s, {stroke.seam}", flush=True
+    )
+    return ours / full, stock / full
 
 
 def one_region(engine, name: str, side: int, fraction: float) -> tuple[PakatiCanvas, torch.Tensor]:
