@@ -50,6 +50,7 @@ class Parts:
     guidance: float
     wants_size: bool = False  # SDXL is told the picture's size
     also: tuple = field(default=())  # further modules that hold memory
+    good: int = 64  # smallest side in pixels at which it still paints well
 
     @property
     def scale(self) -> int:
@@ -141,7 +142,7 @@ def _load_pipeline(path: Path, device: str, dtype: torch.dtype) -> Parts:
     return Parts(
         path.stem, pipe.unet, pipe.vae, encode_text, lambda: EulerDiscreteScheduler.from_config(schedule),
         best=pipe.unet.config.sample_size * pipe.vae_scale_factor, steps=25, guidance=6.0 if is_xl else 7.5,
-        wants_size=is_xl, also=encoders,
+        wants_size=is_xl, also=encoders, good=384 if is_xl else 256,
     )  # fmt: skip
 
 
