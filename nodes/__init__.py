@@ -23,10 +23,13 @@ def register_routes() -> None:
         return
     import folder_paths
 
-    from . import routes, templates
+    from . import canvases, routes, templates
 
-    folder = Path(folder_paths.get_system_user_directory("pakati")) / "templates"
-    routes.register(server.instance.routes, templates.Templates(folder))
+    def projects() -> Path:
+        return Path(folder_paths.get_output_directory()) / canvases.FOLDER
+
+    kept = Path(folder_paths.get_system_user_directory("pakati")) / "templates"
+    routes.register(server.instance.routes, templates.Templates(kept), canvases.Canvases(projects))
 
 
 def comfy_entrypoint() -> PakatiExtension:

@@ -4,6 +4,12 @@ GET    /pakati/templates            the names of the saved region layouts
 GET    /pakati/templates/{name}     one layout
 PUT    /pakati/templates/{name}     {"layout": {...}} is saved under the name
 DELETE /pakati/templates/{name}
+GET    /pakati/canvases                       the canvases of the output folder, each with a small picture
+GET    /pakati/canvases/{name}                its latest steps, each with a small picture
+GET    /pakati/canvases/{name}/steps/{step}   the layout and the picture of one; 0 is the one it stands at
+POST   /pakati/canvases/{name}/duplicate      {} gives the copy's name
+POST   /pakati/canvases/{name}/restore        {"token": "..."} takes a deletion back
+DELETE /pakati/canvases/{name}                gives the token
 """
 
 from __future__ import annotations
@@ -12,17 +18,24 @@ import asyncio
 import json
 import warnings
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 
 from ..pakati_core.errors import OutputError, PakatiError, PakatiWarning
+from .canvases import Canvases, MissingCanvasError
 from .templates import LARGEST, MissingTemplateError, Templates
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
+Result = TypeVar("Result")
 
 
-def register(routes: web.RouteTableDef, templates: Templates) -> None:
+def register(routes: web.RouteTableDef, templates: Templates, canvases: Canvases) -> None:
+    register_templates(routes, templates)
+    register_canvases(routes, canvases)
+
+
+def register_templates(routes: web.RouteTableDef, templates: Templates) -> None:
     async def names(request: web.Request) -> web.Response:
         return web.json_response({"templates": await asyncio.to_thread(templates.names)})
 
@@ -44,6 +57,37 @@ def register(routes: web.RouteTableDef, templates: Templates) -> None:
     routes.delete("/pakati/templates/{name}")(answered(delete))
 
 
+def register_canvases(routes: web.RouteTableDef, canvases: Canvases) -> None:
+    async def listed(request: web.Request) -> web.Response:
+        return web.json_response(await asyncio.to_thread(canvases.listed))
+
+    async def steps(request: web.Request) -> web.Response:
+        return web.json_response(await asyncio.to_thread(canvases.steps, request.match_info["name"]))
+
+    async def step(request: web.Request) -> web.Response:
+        name, number = request.match_info["name"], int(request.match_info["step"])
+        return web.json_response(await asyncio.to_thread(_quietly, canvases.step, name, number))
+
+    async def duplicate(request: web.Request) -> web.Response:
+        await json_body(request)
+        return web.json_response({"name": await asyncio.to_thread(canvases.duplicate, request.match_info["name"])})
+
+    async def restore(request: web.Request) -> web.Response:
+        token = (await json_body(request)).get("token")
+        name = await asyncio.to_thread(canvases.restore, request.match_info["name"], token)
+        return web.json_response({"name": name})
+
+    async def delete(request: web.Request) -> web.Response:
+        return web.json_response({"token": await asyncio.to_thread(canvases.delete, request.match_info["name"])})
+
+    routes.get("/pakati/canvases")(answered(listed))
+    routes.get("/pakati/canvases/{name}")(answered(steps))
+    routes.get(r"/pakati/canvases/{name}/steps/{step:\d{1,9}}")(answered(step))
+    routes.post("/pakati/canvases/{name}/duplicate")(answered(duplicate))
+    routes.post("/pakati/canvases/{name}/restore")(answered(restore))
+    routes.delete("/pakati/canvases/{name}")(answered(delete))
+
+
 def answered(handler: Handler) -> Handler:
     """What the pack refuses becomes an answer with its sentence."""
 
@@ -52,10 +96,10 @@ def answered(handler: Handler) -> Handler:
             return await handler(request)
         except web.HTTPException as error:
             return refusal(error.status, error.text or error.reason)
-        except MissingTemplateError as error:
+        except (MissingTemplateError, MissingCanvasError) as error:
             return refusal(404, str(error))
         except OutputError:
-            return refusal(507, "ComfyUI's user directory cannot be written to; free some space or its permissions")
+            return refusal(507, "ComfyUI's folders cannot be written to; free some space or mend their permissions")
         except PakatiError as error:
             return refusal(400, str(error))
 
@@ -85,7 +129,7 @@ async def json_body(request: web.Request) -> dict[str, Any]:
     return body
 
 
-def _quietly(run: Callable[..., None], *given: Any) -> None:
+def _quietly(run: Callable[..., Result], *given: Any) -> Result:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PakatiWarning)  # a template may wait for its prompts
-        run(*given)
+        warnings.simplefilter("ignore", PakatiWarning)  # a layout may wait for its prompts
+        return run(*given)

@@ -34,7 +34,7 @@ def ask(folder):
     def asked(method: str, path: str, **given):
         async def one():
             table = web.RouteTableDef()
-            routes.register(table, Templates(folder))
+            routes.register_templates(table, Templates(folder))
             app = web.Application(client_max_size=1 << 30)
             app.add_routes(table)
             async with TestClient(TestServer(app)) as client, client.request(method, path, **given) as answer:

@@ -39,6 +39,7 @@ const ICONS = {
   locked: "M4 7.500h8v6H4zM5.5 7.500v-2a2.5 2.5 0 0 1 5 0v2",
   free: "M4 7.500h8v6H4zM5.5 7.500v-2a2.5 2.5 0 0 1 4.8-1",
   add: "M8 3v10M3 8h10",
+  steps: "M8 4v4l2.500 2M3 8a5 5 0 1 1 1.500 3.600M3 12.500V9.500h3",
 };
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -72,6 +73,13 @@ export function relabel(button, name, label, isPressed) {
   }
   button.setAttribute("aria-pressed", String(isPressed));
 }
+
+/** A button that says what it does. */
+export function textButton(text, onClick, given = {}) {
+  return element("button", { type: "button", class: "pakati-button", text, ...given, on: { click: onClick } });
+}
+
+export const heading = (text) => element("h3", { text });
 
 let number = 0;
 /** An id that no other element of the page has. */

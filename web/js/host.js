@@ -29,6 +29,16 @@ export async function ask(path, { method = "GET", body } = {}) {
   return found;
 }
 
+/** Run, and show what went wrong. @template T @param {() => Promise<T>} run @returns {Promise<T | null>} */
+export async function attempt(run) {
+  try {
+    return await run();
+  } catch (error) {
+    toast("error", "Pakati", error.message);
+    return null;
+  }
+}
+
 /** Open one of the pack's own workflows, as the template browser does. @returns {Promise<boolean>} */
 export async function openWorkflow(name) {
   const folder = new URL(import.meta.url).pathname.split("/extensions/")[1].split("/")[0];
@@ -80,14 +90,6 @@ export function inputUrl(name) {
   const type = name.endsWith(" [output]") ? "output" : name.endsWith(" [temp]") ? "temp" : "input";
   const cut = path.lastIndexOf("/");
   return viewUrl({ filename: path.slice(cut + 1), subfolder: cut < 0 ? "" : path.slice(0, cut), type });
-}
-
-/** The picture that the node before shows without a run: Load Image and the like. @returns {string | null} */
-export function pictureBefore(node) {
-  const slot = node.inputs?.findIndex((input) => input.name === "image") ?? -1;
-  const before = slot < 0 ? null : node.getInputNode?.(slot);
-  const name = before?.widgets?.find((widget) => widget.name === "image")?.value;
-  return typeof name === "string" && name ? inputUrl(name) : null;
 }
 
 export { api, app };

@@ -1,6 +1,7 @@
 // The one place where Pakati meets the editor. Every hook is one call into a module beside this file.
 // ComfyUI's page imports each .js file below web/, so a module must do nothing when it is only imported.
 import { app } from "../../../scripts/app.js";
+import * as canvases from "./canvases.js";
 import { openWorkflow } from "./host.js";
 import * as results from "./results.js";
 import { QUICKSTART, tab } from "./sidebar.js";
@@ -38,6 +39,7 @@ app.registerExtension({
   getCustomWidgets: () => ({ PAKATI_LAYOUT: widget.layoutWidget }),
   setup() {
     results.listen();
+    canvases.listen();
     widget.listen();
     app.extensionManager.registerSidebarTab(tab);
   },

@@ -1,7 +1,9 @@
-// The sidebar tab "Pakati": where to start, the last result region by region, and saved layouts.
+// The sidebar tab "Pakati": where to start, the last result region by region, canvases, and saved layouts.
 
-import { addStyle, element, freshId, iconButton } from "./dom.js";
-import { ask, openWorkflow, toast } from "./host.js";
+import { CanvasList } from "./canvas_list.js";
+import { onCanvases } from "./canvases.js";
+import { addStyle, element, freshId, heading, iconButton, textButton } from "./dom.js";
+import { ask, attempt, openWorkflow } from "./host.js";
 import { read, takingPart, toData } from "./layout.js";
 import { Painter, outlinePath } from "./masks.js";
 import { lastResult, onResult } from "./results.js";
@@ -15,16 +17,17 @@ export const tab = {
   id: "pakati",
   icon: "pi pi-th-large",
   title: "Pakati",
-  tooltip: "Pakati: start, results by region, saved layouts",
+  tooltip: "Pakati: start, results by region, canvases, saved layouts",
   type: "custom",
   render(container) {
     addStyle();
     stop?.();
     const result = new ResultView();
-    stop = onResult(() => result.refresh());
-    container.replaceChildren(
-      element("div", { class: "pakati-panel" }, start(), result.element, new TemplateList().element),
-    );
+    const canvases = new CanvasList();
+    const stops = [onResult(() => result.refresh()), onCanvases(() => canvases.refresh())];
+    stop = () => stops.forEach((each) => each());
+    const sections = [start(), result.element, canvases.element, new TemplateList().element];
+    container.replaceChildren(element("div", { class: "pakati-panel" }, ...sections));
     result.refresh();
   },
   destroy() {
@@ -33,22 +36,14 @@ export const tab = {
   },
 };
 
-function heading(text) {
-  return element("h3", { text });
-}
-
-function button(text, run, given = {}) {
-  return element("button", { type: "button", class: "pakati-button", text, ...given, on: { click: run } });
-}
-
 function start() {
   return element(
     "section",
     {},
     heading("Start here"),
     element("p", { text: "Draw regions on a canvas, say what each one shows, and press Run." }),
-    button("Open the quickstart", () => openWorkflow(QUICKSTART)),
-    button("Add a Region Editor", () => addEditorNode()),
+    textButton("Open the quickstart", () => openWorkflow(QUICKSTART)),
+    textButton("Add a Region Editor", () => addEditorNode()),
   );
 }
 
@@ -147,7 +142,7 @@ class TemplateList {
       {},
       heading("Layouts"),
       element("label", { for: id, text: "Keep the regions of the Region Editor" }),
-      element("div", { class: "pakati-save" }, this.name, button("Save", () => this.save())),
+      element("div", { class: "pakati-save" }, this.name, textButton("Save", () => this.save())),
       this.note,
       this.list,
     );
@@ -158,17 +153,8 @@ class TemplateList {
     this.note.replaceChildren(text, ...more);
   }
 
-  async attempt(run) {
-    try {
-      return await run();
-    } catch (error) {
-      toast("error", "Pakati", error.message);
-      return null;
-    }
-  }
-
   async refresh() {
-    const found = await this.attempt(() => ask("templates"));
+    const found = await attempt(() => ask("templates"));
     const rows = (found?.templates ?? []).map((template) => this.row(template));
     this.list.replaceChildren(...rows);
     if (found && !rows.length) this.list.append(element("li", { class: "pakati-hint", text: "No layouts are saved yet." }));
@@ -188,7 +174,7 @@ class TemplateList {
     if (!editor) return this.say("There is no Region Editor in this graph.");
     if (!name) return this.say("Give the layout a name.");
     const layout = toData(editor.session.layout);
-    const saved = await this.attempt(() => ask(`templates/${encodeURIComponent(name)}`, { method: "PUT", body: { layout } }));
+    const saved = await attempt(() => ask(`templates/${encodeURIComponent(name)}`, { method: "PUT", body: { layout } }));
     if (!saved) return undefined;
     this.name.value = "";
     this.say(`${name} was saved.`);
@@ -196,7 +182,7 @@ class TemplateList {
   }
 
   async use(name) {
-    const found = await this.attempt(() => ask(`templates/${encodeURIComponent(name)}`));
+    const found = await attempt(() => ask(`templates/${encodeURIComponent(name)}`));
     if (!found) return;
     const { layout, notes } = read(found.layout);
     const editor = currentEditor() ?? addEditorNode();
@@ -206,12 +192,12 @@ class TemplateList {
 
   async drop(name) {
     const path = `templates/${encodeURIComponent(name)}`;
-    const found = await this.attempt(() => ask(path));
-    const dropped = await this.attempt(() => ask(path, { method: "DELETE" }));
+    const found = await attempt(() => ask(path));
+    const dropped = await attempt(() => ask(path, { method: "DELETE" }));
     if (!dropped) return;
     await this.refresh();
-    const undo = button("Undo", async () => {
-      await this.attempt(() => ask(path, { method: "PUT", body: found }));
+    const undo = textButton("Undo", async () => {
+      await attempt(() => ask(path, { method: "PUT", body: found }));
       this.say(`${name} is back.`);
       this.refresh();
     });

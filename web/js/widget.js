@@ -1,7 +1,8 @@
 // The editor as the widget of a node. One editor per node; the widget's value is its layout as JSON text.
 
+import { onCanvases, previewOf } from "./canvases.js";
 import { RegionEditor } from "./editor.js";
-import { app, inputUrl, loras, pictureBefore, setting, toast, upload } from "./host.js";
+import { app, inputUrl, loras, setting, toast, upload } from "./host.js";
 import { backgroundOf, lastResult, onResult } from "./results.js";
 
 const LEAST = { width: 640, height: 460 };
@@ -28,13 +29,16 @@ export function layoutWidget(node, name) {
 
 /** After a run: pictures behind the editors may be other ones. */
 export function listen() {
-  onResult(() => {
-    for (const reference of editors) {
-      const editor = reference.deref();
-      if (editor) editor.refresh();
-      else editors.delete(reference);
-    }
-  });
+  onResult(refreshAll);
+  onCanvases(refreshAll);
+}
+
+function refreshAll() {
+  for (const reference of editors) {
+    const editor = reference.deref();
+    if (editor) editor.refresh();
+    else editors.delete(reference);
+  }
 }
 
 /** The region editor of a node, or null. */
@@ -59,6 +63,29 @@ export function addEditorNode() {
   return editorOf(node);
 }
 
+/**
+ * Let the node of an editor draw on a step of a canvas.
+ * @returns {boolean} false where another picture is connected, which stays
+ */
+export function connectCanvas(editor, name, step) {
+  const graph = app.canvas.graph ?? app.graph;
+  const node = graph.nodes.find((one) => editorOf(one) === editor);
+  const slot = node?.inputs.findIndex((input) => input.name === "image") ?? -1;
+  if (slot < 0) return false;
+  let before = node.getInputNode(slot);
+  if (!before) {
+    before = window.LiteGraph.createNode("PakatiCanvasLoad");
+    before.pos = [node.pos[0] - before.size[0] - 60, node.pos[1]];
+    graph.add(before);
+    before.connect(0, node, slot);
+  }
+  if (before.type !== "PakatiCanvasLoad") return false;
+  const given = { name, step };
+  for (const widget of before.widgets) if (widget.name in given) widget.value = given[widget.name];
+  editor.refresh();
+  return true;
+}
+
 export function openLargeEditor() {
   const editor = currentEditor();
   if (editor) editor.toggleLarge();
@@ -81,9 +108,18 @@ function hostOf(node) {
     backgroundUrl({ from, file }) {
       if (from === "file") return inputUrl(file);
       if (from === "result") return lastResult()?.url ?? null;
-      return from === "image" ? (pictureBefore(node) ?? (isConnected(node) ? backgroundOf(node) : null)) : null;
+      return from === "image" ? connectedPicture(node) : null;
     },
   };
 }
 
-const isConnected = (node) => Boolean(node.inputs?.find((input) => input.name === "image")?.link);
+/** What can be known of the picture at the input without a run, else what came in at the last one. */
+function connectedPicture(node) {
+  const slot = node.inputs?.findIndex((input) => input.name === "image") ?? -1;
+  const before = slot < 0 ? null : node.getInputNode?.(slot);
+  if (!before) return null;
+  const valueOf = (name) => before.widgets?.find((widget) => widget.name === name)?.value;
+  if (before.type === "PakatiCanvasLoad") return previewOf(valueOf("name"), valueOf("step"));
+  const file = valueOf("image"); // Load Image and the like
+  return typeof file === "string" && file ? inputUrl(file) : backgroundOf(node);
+}
