@@ -4,11 +4,11 @@ import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 import pytest
 
 HERE = Path(__file__).absolute().parent
-SHOTS = HERE / "shots"
 REGIONS = [
     {"id": "sky", "box": [0, 0, 512, 160], "prompt": "night sky with stars"},
     {"id": "hill", "polygon": [[0, 384], [0, 250], [140, 150], [300, 260], [512, 200], [512, 384]], "prompt": "hills"},
@@ -409,28 +409,41 @@ def heavy() -> str:
     return layout(regions)
 
 
+# Work of a frame: from the pointer's event, or else from the first animation callback, until the page is drawn.
+MEASURE = """() => {
+    const channel = new MessageChannel(), frames = [], costs = [];
+    let last = performance.now(), begun = 0, moved = 0, ticking = 0;
+    window.addEventListener("pointermove", () => (moved ||= performance.now()), { capture: true });
+    channel.port1.onmessage = () => costs.push(performance.now() - begun);
+    const tick = () => {
+        const now = performance.now();
+        frames.push(now - last);
+        begun = moved || now;
+        last = now;
+        moved = 0;
+        channel.port2.postMessage(0);
+        ticking = requestAnimationFrame(tick);
+    };
+    ticking = requestAnimationFrame(tick);
+    window.measured = { frames, costs, stop: () => cancelAnimationFrame(ticking) };
+}"""
+
+
 @pytest.mark.slow
 def test_frames_stay_short_while_one_of_64_regions_is_dragged(drawn):
     page = drawn.page
     page.evaluate("(value) => { app.graph.nodes[0].widgets[0].value = value; }", heavy())
     drawn.settle()
     drawn.tool("select")
-    page.evaluate(
-        """() => { const frames = window.frames_ = []; let last = performance.now();
-                   const tick = now => {
-                       frames.push(now - last); last = now; window.ticking = requestAnimationFrame(tick);
-                   };
-                   window.ticking = requestAnimationFrame(tick); }"""
-    )
+    page.evaluate(MEASURE)
     page.mouse.move(*drawn.at(32, 24))
     page.mouse.down()
-    page.evaluate("() => { window.frames_.length = 0; }")
+    page.evaluate("() => { measured.frames.length = measured.costs.length = 0; }")
     for i in range(120):
         page.mouse.move(*drawn.at(40 + 3 * i, 40 + 2 * i))
-    frames = page.evaluate("() => { cancelAnimationFrame(window.ticking); return window.frames_; }")
+    frames, costs = page.evaluate("() => { measured.stop(); return [measured.frames, measured.costs]; }")
     page.mouse.up()
     assert drawn.regions[0]["polygon"][0] != json.loads(heavy())["regions"][0]["polygon"][0]
-    median = sorted(frames)[len(frames) // 2]
-    print(f"median of {len(frames)} frames: {median:.1f} ms")
-    assert len(frames) > 20
-    assert median <= 17.5, "60 Hz is 16.7 ms between frames"
+    print(f"{len(costs)} frames: {median(costs):.1f} ms of work each, one every {median(frames):.1f} ms (medians)")
+    assert len(costs) > 20
+    assert median(costs) <= 16
