@@ -299,7 +299,11 @@ class PakatiCanvasSave(io.ComfyNode):
                     optional=True,
                     tooltip="The step that this one follows. Unconnected, it begins a line of steps of its own.",
                 ),
-                PakatiRegions.Input("regions", optional=True, tooltip="The regions that the picture was made of."),
+                PakatiRegions.Input(
+                    "regions",
+                    optional=True,
+                    tooltip="The regions that the picture was made of. Unconnected: those of the step before.",
+                ),
                 io.String.Input(
                     "title",
                     default="",
@@ -465,13 +469,14 @@ def _add_step(path: Path, image: Tensor, after: SavedCanvas | None, regions: Reg
         raise PakatiError(f"image is a batch of {len(image)} but a step is one picture; pick one of them first")
     picture = image_to_pil(image[..., :3])
     extent = Extent(*picture.size)
-    layout = RegionSet(extent) if regions is None else regions.at_extent(extent)
     if after is not None and after.path != path:
         raise CanvasError(f"canvas is a step of {after.path.stem!r} but name is {path.stem!r}; give both the same")
     check_writable(path.parent)
-    canvas = Canvas.open(path) if path.exists() else Canvas.of(layout)
+    canvas = Canvas.open(path) if path.exists() else Canvas(*extent)
     if canvas.regions.extent != extent:
         raise CanvasError(f"{path.name} holds {canvas.regions.extent} pictures, not {extent}; give another name")
+    before = RegionSet(extent) if after is None else canvas.history.state(after.step).regions
+    layout = before if regions is None else regions.at_extent(extent)
     step = canvas.continue_with(picture, layout, title, None if after is None else after.step)
     canvas.save(path)
     return SavedCanvas(path, step)

@@ -14,6 +14,8 @@
 Every message is one sentence: what was given, what was wanted, what to do.
 """
 
+import warnings
+
 
 class PakatiError(Exception):
     """Anything that Pakati refuses; the text is meant for the person who asked."""
@@ -49,3 +51,8 @@ class OutputError(PakatiError):
 
 class PakatiWarning(UserWarning):
     """The work goes on, but probably not as meant."""
+
+
+def warn(message: str) -> None:
+    """Names the line that called the one that warns."""
+    warnings.warn(message, PakatiWarning, stacklevel=3)

@@ -12,8 +12,7 @@ from PIL import Image
 
 from ..engines import Engine, Picture, Progress
 from ..engines.models import Registry
-from ..engines.parts import warn
-from ..errors import CanvasError, RegionError
+from ..errors import CanvasError, RegionError, warn
 from ..files import save_picture
 from ..geometry import Extent
 from ..regions import Region, RegionSet

@@ -9,10 +9,10 @@ from PIL import Image
 from torch import Tensor
 
 from ..attention import Frame, RegionalText, join_prompts, make_rows
-from ..errors import ShapeError
+from ..errors import ShapeError, warn
 from ..masks import to_grid
 from ..regions import Region
-from .parts import Parts, Text, warn
+from .parts import Parts, Text
 from .ports import Progress, Request
 from .processor import RegionalProcessor, RegionalState, install
 

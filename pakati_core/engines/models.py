@@ -6,9 +6,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..errors import ModelError
+from ..errors import ModelError, warn
 from ..geometry import Extent
-from .parts import warn
 from .ports import Capabilities, Engine
 
 EMBEDDED = "pakati-tiny"

@@ -22,7 +22,7 @@ from torch import Tensor
 from transformers import CLIPTextModel
 from transformers.utils import logging as transformers_logging
 
-from ..errors import ModelError, PakatiWarning
+from ..errors import ModelError
 from ..tiny import WEIGHTS
 from ..tiny.words import encode, encode_padded
 from .checkpoints import load_checkpoint
@@ -156,7 +156,3 @@ def _load_folder(path: Path, dtype: torch.dtype) -> Any:
     return StableDiffusionPipeline.from_pretrained(
         path, torch_dtype=dtype, local_files_only=True, safety_checker=None, requires_safety_checker=False
     )
-
-
-def warn(message: str) -> None:
-    warnings.warn(message, PakatiWarning, stacklevel=3)
