@@ -371,10 +371,10 @@ def test_300_hostile_values_neither_break_the_page_nor_run_script(drawn):
                     const saved = node.serialize().widgets_values[0];
                     if (typeof saved !== "string") broken.push(String(value).slice(0, 200));
                     await new Promise(requestAnimationFrame);
-                    for (const row of document.querySelectorAll(".pakati-name")) row.click();
-                    await new Promise(requestAnimationFrame);
+                    for (const row of document.querySelectorAll(".pakati-name")) row.click(); // drawn in the next frame
                 } catch (error) { broken.push(`${error}: ${String(value).slice(0, 200)}`); }
             }
+            await new Promise(requestAnimationFrame);
             return broken;
         }""",
         hostile_values(300),
