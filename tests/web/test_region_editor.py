@@ -409,7 +409,8 @@ def heavy() -> str:
     return layout(regions)
 
 
-# Work of a frame: from the pointer's event, or else from the first animation callback, until the page is drawn.
+# Of each frame in which the pointer moved: the work, from its event until the page is drawn, and the time since the
+# frame before.
 MEASURE = """() => {
     const channel = new MessageChannel(), frames = [], costs = [];
     let last = performance.now(), begun = 0, moved = 0, ticking = 0;
@@ -417,11 +418,13 @@ MEASURE = """() => {
     channel.port1.onmessage = () => costs.push(performance.now() - begun);
     const tick = () => {
         const now = performance.now();
-        frames.push(now - last);
-        begun = moved || now;
+        if (moved) {
+            frames.push(now - last);
+            begun = moved;
+            channel.port2.postMessage(0);
+        }
         last = now;
         moved = 0;
-        channel.port2.postMessage(0);
         ticking = requestAnimationFrame(tick);
     };
     ticking = requestAnimationFrame(tick);
