@@ -5,6 +5,8 @@
     ├── ShapeError       numbers, tensors or pictures that do not fit each other
     ├── LayoutFileError  a region layout that is missing, damaged or from a newer Pakati
     ├── ModelError       a model folder or weights that are missing or damaged
+    ├── JudgeError       questions, answers or a judge's settings that cannot be used
+    ├── RefineError      a refinement that cannot be begun or taken up again
     └── OutputError      a result that could not be written
 
     PakatiWarning        the work goes on, but probably not as meant
@@ -31,6 +33,14 @@ class LayoutFileError(PakatiError):
 
 class ModelError(PakatiError):
     """A model folder or weights that are missing or damaged."""
+
+
+class JudgeError(PakatiError):
+    """Questions, answers or a judge's settings that cannot be used."""
+
+
+class RefineError(PakatiError):
+    """A refinement that cannot be begun or taken up again."""
 
 
 class OutputError(PakatiError):
