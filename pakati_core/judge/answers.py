@@ -93,6 +93,14 @@ def read_answers(text: str, questions: QuestionSet) -> dict[str, tuple[float, st
     return found[0]
 
 
+def read_choice(text: str) -> str:
+    """first, second or equal. Raises Unreadable."""
+    said = {str(value.get("better")) for value in _objects(text[:LONGEST]) if isinstance(value, dict)}
+    if len(said) != 1 or not said <= {"first", "second", "equal"}:
+        raise Unreadable('there is no {"better": "first"}, "second" or "equal" in it')
+    return said.pop()
+
+
 def _objects(text: str) -> Iterator[Any]:
     """Every outermost JSON object or array in a text, whatever stands around it."""
     decoder, at, tries = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=_once), 0, 0
