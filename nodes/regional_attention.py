@@ -9,24 +9,31 @@ from __future__ import annotations
 
 import torch
 from comfy.ldm.modules.attention import attention_pytorch
-from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.patcher_extension import WrappersMP
 
 from ..pakati_core.attention import (
     Frame,
-    RegionalText,
     Rows,
+    Sequence,
+    attend_joint_rows,
     attend_rows,
+    attend_word_rows,
     join_prompts,
+    join_shared,
     make_rows,
     unet_levels,
     unmistakable_length,
 )
 from ..pakati_core.errors import PakatiError
 from ..pakati_core.regions import RegionSet
+from .architectures import Architecture, architecture_of
+from .region_text import KEY, with_regions
+from .region_time import in_time
+from .regional_call import CALL, RegionalCall
+from .regional_sampling import draw_own_noise, guide_regions, has_own_guidance, has_own_seed
 
-KEY = "pakati_regions"  # in a conditioning, and in transformer_options while sampling
 ARGUMENTS = ("heads", "mask", "attn_precision", "skip_reshape", "skip_output_reshape")  # after q, k, v, by position
+OTHERS_MASK = "another pack masks the text of this model; remove it, or use it instead of the regions"
 
 
 def apply_regions(model, clip, positive, negative, regions: RegionSet):
@@ -34,27 +41,33 @@ def apply_regions(model, clip, positive, negative, regions: RegionSet):
     if clip is None:
         raise PakatiError("no CLIP is connected; connect the CLIP that encoded the base prompt")
     network = model.get_model_object("diffusion_model")
-    if not isinstance(network, UNetModel):
-        kind = type(network).__name__
-        raise PakatiError(
-            f"regions need a UNet model (SD1.5, SD2, SDXL or Pakati's own), and this one is {kind}; use "
-            "ConditioningSetMask with it"
-        )
+    fill = architecture_of(network).fills_left(network)
     wanted = {region.id: region.prompt for region in regions.regions}
     unwanted = {region.id: region.negative for region in regions.regions if region.negative.strip()}
+    positive = with_regions(clip, positive, regions, wanted, fill)
+    model = _sample_by_regions(reach_regions(model), regions)
+    return model, positive, with_regions(clip, negative, regions, unwanted, fill)
+
+
+def reach_regions(model):
+    """A clone of the MODEL that listens to the regions of its conditionings."""
+    family = architecture_of(model.get_model_object("diffusion_model"))
     model = model.clone()
     for kind, wrapper in ((WrappersMP.CALC_COND_BATCH, _publish_regions), (WrappersMP.APPLY_MODEL, _join_prompts)):
         if wrapper not in model.get_wrappers(kind, KEY):
             model.add_wrapper_with_key(kind, KEY, wrapper)
-    return model, _with_text(clip, positive, regions, wanted), _with_text(clip, negative, regions, unwanted)
+    if family.prepare is not None:
+        family.prepare(model)
+    return model
 
 
-def _with_text(clip, conditioning, regions: RegionSet, texts: dict[str, str]):
-    if not texts:
-        return conditioning
-    distinct = {text: clip.encode_from_tokens(clip.tokenize(text)) for text in dict.fromkeys(texts.values())}
-    text = RegionalText(regions, {name: distinct[text] for name, text in texts.items()})
-    return [[embedding, {**options, KEY: text}] for embedding, options in conditioning]
+def _sample_by_regions(model, regions: RegionSet):
+    """What changes sampling is added only where a region asks for it: it makes the host compute more."""
+    if has_own_guidance(regions) and guide_regions not in model.model_options.get("sampler_post_cfg_function", []):
+        model.set_model_sampler_post_cfg_function(guide_regions, disable_cfg1_optimization=True)
+    if has_own_seed(regions) and draw_own_noise not in model.get_wrappers(WrappersMP.OUTER_SAMPLE, KEY):
+        model.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, draw_own_noise)
+    return model
 
 
 def _publish_regions(executor, model, conds, x_in, timestep, model_options):
@@ -72,12 +85,16 @@ def _publish_regions(executor, model, conds, x_in, timestep, model_options):
 def _join_prompts(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):
     options = transformer_options or {}
     rows = _rows(executor.class_obj.model_sampling, x, t, c_crossattn, options)
-    if any(row.text for row in rows):
-        length = unmistakable_length(max(row.prompts.total for row in rows), *x.shape[-2:])
-        c_crossattn = join_prompts(c_crossattn, rows, length)
-        override = RegionalOverride(rows, length, x.shape[-2:], options.get("optimized_attention_override"))
-        options = {**options, "optimized_attention_override": override}
-    return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+    if not any(row.text for row in rows):
+        return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+    family = architecture_of(executor.class_obj.diffusion_model)
+    join = _join_sequence if family.joint else _join_keys
+    c_crossattn, call, options = join(executor.class_obj, family, rows, x.shape[-2:], c_crossattn, options, kwargs)
+    token = CALL.set(call)
+    try:
+        return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+    finally:
+        CALL.reset(token)
 
 
 def _rows(sampling, x, t, context, options: dict) -> list[Rows]:
@@ -88,30 +105,77 @@ def _rows(sampling, x, t, context, options: dict) -> list[Rows]:
     each, sigma, rows = x.shape[0] // len(uuids), float(t[0]), []
     for number, uuid in enumerate(uuids):
         text, frame = texts.get(uuid, (None, None))
-        active = text.active(lambda region: _in_time(region, sampling, sigma)) if text else ()
+        active = text.active(lambda region: in_time(region, sampling, sigma)) if text else ()
         rows.append(make_rows(number * each, (number + 1) * each, context.shape[1], text, active, frame))
     return rows
 
 
-def _in_time(region, sampling, sigma: float) -> bool:
-    """As ConditioningSetTimestepRange counts, but the end belongs to the region's successor."""
-    begun = region.start <= 0 or sigma <= sampling.percent_to_sigma(region.start)
-    return begun and (region.end >= 1 or sigma > sampling.percent_to_sigma(region.end))
+def _join_keys(model, family: Architecture, rows, latent, context, options: dict, kwargs: dict):
+    """For models that read words by cross-attention."""
+    grid = family.grid(model.diffusion_model, *latent) if family.patch else latent
+    length = unmistakable_length(max(row.prompts.total for row in rows), *grid)
+    override = CrossOverride(rows, length, grid, options.get("optimized_attention_override"))
+    options = {**options, "optimized_attention_override": override}
+    return join_prompts(context, rows, length), RegionalCall(rows, grid, latent), options
 
 
-class RegionalOverride:
+def _join_sequence(model, family: Architecture, rows, latent, context, options: dict, kwargs: dict):
+    """For models that have words and pixels in one sequence."""
+    network = model.diffusion_model
+    grid, before = family.grid(network, *latent), family.registers_of(network)
+    multiple = getattr(network, "pad_tokens_multiple", None) or 1
+    if kwargs.get("attention_mask") is not None and not family.refines_words:
+        if not family.masks:
+            raise PakatiError(OTHERS_MASK)
+        rows = [_unmasked(row, kwargs["attention_mask"]) for row in rows]
+        kwargs["attention_mask"] = None
+    pixels = -(-grid[0] * grid[1] // multiple) * multiple
+    joined = join_shared(context, rows, multiple, avoid=pixels if family.refines_words else -1)
+    call = RegionalCall(joined.rows, grid, latent, before, joined)
+    override = JointOverride(call, family.refines_words, options.get("optimized_attention_override"))
+    options = {**options, "optimized_attention_override": override}
+    if family.counts_words:
+        options["patches"] = _with_positions(options.get("patches", {}), joined.positions)
+    if family.image_shift and type(model).__name__ == "LongCatImage":
+        shift = {"shift_t": 1.0, "shift_y": float(context.shape[1]), "shift_x": float(context.shape[1])}
+        options["rope_options"] = {**shift, **options.get("rope_options", {})}
+    return joined.context, call, options
+
+
+def _unmasked(row: Rows, mask: torch.Tensor) -> Rows:
+    """The row with the words of its base prompt that the model's own mask, [B,words], lets through."""
+    seen = (mask[row.start].flatten() > 0 if not mask.is_floating_point() else mask[row.start].flatten() == 0).nonzero()
+    first, last = int(seen[0]), int(seen[-1])
+    if last - first + 1 != len(seen):
+        raise PakatiError(OTHERS_MASK)
+    lengths = (len(seen), *row.prompts.lengths[1:])
+    return row._replace(prompts=row.prompts._replace(lengths=lengths, starts=(first, *lengths[1:])))
+
+
+def _with_positions(patches: dict, positions: torch.Tensor) -> dict:
+    """Let every prompt count its words as if it were alone."""
+
+    def count(args: dict) -> dict:
+        return {**args, "txt_ids": args["txt_ids"][:, positions]}
+
+    return {**patches, "post_input": [count, *patches.get("post_input", [])]}
+
+
+class _Override:
     """`optimized_attention_override` for one call of the model; another pack's override goes on working inside it."""
 
-    def __init__(self, rows: list[Rows], keys: int, latent: tuple[int, int], inner):
-        self.rows, self.keys, self.latent, self.inner = rows, keys, latent, inner
+    inner = None
 
-    @torch.compiler.disable
-    def __call__(self, func, q, k, v, *args, **kwargs):
-        if k.shape[-2] != self.keys:
-            return self._stock(func, q, k, v, *args, **kwargs)
+    def _stock(self, func, q, k, v, *args, **kwargs):
+        if self.inner is not None:
+            return self.inner(func, q, k, v, *args, **kwargs)
+        return func(q, k, v, *args, **kwargs)
+
+    def _attention(self, func, args, kwargs):
+        """(q, k, v, mask) -> out, with everything else as the model asked for, and the named arguments."""
         named = {**dict(zip(ARGUMENTS, args, strict=False)), **kwargs}
         if named.pop("mask", None) is not None:
-            raise PakatiError("another pack masks the text of this model; remove it, or use it instead of the regions")
+            raise PakatiError(OTHERS_MASK)
         heads = named.pop("heads")
 
         def attention(q, k, v, mask):
@@ -120,17 +184,42 @@ class RegionalOverride:
             # Sage and flash take no masks: asked for one, they log a warning at each call or fail.
             return attention_pytorch(q, k, v, heads, mask=mask, **named)
 
-        grid = self._grid(q.shape[-2], named.get("transformer_options") or {})
-        return attend_rows(attention, q, k, v, self.rows, grid)
+        return attention, named
 
-    def _stock(self, func, q, k, v, *args, **kwargs):
-        if self.inner is not None:
-            return self.inner(func, q, k, v, *args, **kwargs)
-        return func(q, k, v, *args, **kwargs)
 
-    def _grid(self, tokens: int, options: dict) -> tuple[int, int]:
-        shape = tuple(options.get("activations_shape", (0, 0))[-2:])
-        for height, width in (shape, *unet_levels(*self.latent)):
+class CrossOverride(_Override):
+    def __init__(self, rows: list[Rows], keys: int, grid: tuple[int, int], inner):
+        self.rows, self.keys, self.grid, self.inner = rows, keys, grid, inner
+
+    @torch.compiler.disable
+    def __call__(self, func, q, k, v, *args, **kwargs):
+        if k.shape[-2] != self.keys:
+            return self._stock(func, q, k, v, *args, **kwargs)
+        attention, named = self._attention(func, args, kwargs)
+        return attend_rows(attention, q, k, v, self.rows, self._grid(q.shape[-2], named.get("transformer_options")))
+
+    def _grid(self, tokens: int, options: dict | None) -> tuple[int, int]:
+        shape = tuple((options or {}).get("activations_shape", (0, 0))[-2:])
+        for height, width in (shape, *unet_levels(*self.grid)):
             if height * width == tokens:
                 return height, width
         raise PakatiError(f"regions do not know this model's {tokens} image tokens; use another model or no regions")
+
+
+class JointOverride(_Override):
+    def __init__(self, call: RegionalCall, refines_words: bool, inner):
+        self.call, self.refines_words, self.inner = call, refines_words, inner
+
+    @torch.compiler.disable
+    def __call__(self, func, q, k, v, *args, **kwargs):
+        total, words, pixels = k.shape[-2], self.call.joined.words, self.call.grid[0] * self.call.grid[1]
+        known = q.shape[-2] == total and q.shape[0] == self.call.rows[-1].stop
+        if known and self.refines_words and total == words:
+            return attend_word_rows(self._attention(func, args, kwargs)[0], q, k, v, self.call.rows)
+        if not known or total < self.call.before + words + pixels:
+            return self._stock(func, q, k, v, *args, **kwargs)
+        if v.ndim > q.ndim:  # SD3 folds the heads of queries and keys, and not of values
+            v = v.flatten(2)
+        sequence = Sequence(self.call.before, words, self.call.before + words, pixels, total)
+        attention, _ = self._attention(func, args, kwargs)
+        return attend_joint_rows(attention, q, k, v, self.call.rows, sequence, self.call.grid)

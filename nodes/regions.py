@@ -166,56 +166,9 @@ class PakatiRegionalPrompt(io.ComfyNode):
                     placeholder="what is not in this region",
                     tooltip="What is to be kept out of this region. Empty: the base negative prompt holds here too.",
                 ),
-                io.Float.Input(
-                    "weight",
-                    default=1.0,
-                    min=0.0,
-                    max=10.0,
-                    step=0.05,
-                    optional=True,
-                    advanced=True,
-                    tooltip="How strongly the prompt acts in its region, as a factor: 1 is as it is, 0 not at all. "
-                    "The region stays as large.",
-                ),
-                io.Float.Input(
-                    "start",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    optional=True,
-                    advanced=True,
-                    tooltip="From here on the prompt acts, as a fraction of sampling: 0 is the first step.",
-                ),
-                io.Float.Input(
-                    "end",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    optional=True,
-                    advanced=True,
-                    tooltip="Up to here the prompt acts, as a fraction of sampling: 1 is the last step. Afterwards the "
-                    "area belongs to what lies under the region.",
-                ),
-                io.String.Input(
-                    "name",
-                    optional=True,
-                    advanced=True,
-                    tooltip="What the region is called in messages and in the overlay. Empty: region 1, region 2, ... "
-                    "in the order of the chain. No two regions share a name.",
-                ),
-                io.Float.Input(
-                    "feather",
-                    default=0.0,
-                    min=0.0,
-                    max=float(MAX_SIDE),
-                    step=0.5,
-                    optional=True,
-                    advanced=True,
-                    tooltip="How far the region's edge is soft to both sides for this prompt, in canvas pixels. 0 "
-                    "keeps the edge that the region came with.",
-                ),
+                *_effect_inputs(),
+                *_name_and_feather_inputs(),
+                *_sampling_inputs(),
             ],
             outputs=[PakatiRegions.Output("regions", tooltip="The regions so far, this one on top")],
         )
@@ -232,6 +185,9 @@ class PakatiRegionalPrompt(io.ComfyNode):
         end: float = 1.0,
         name: str = "",
         feather: float = 0.0,
+        base: float = 0.0,
+        guidance: float = 0.0,
+        own_seed: int = -1,
     ) -> io.NodeOutput:
         earlier = regions or RegionSet(region.extent)
         called = name.strip() or f"region {len(earlier.regions) + 1}"
@@ -242,6 +198,7 @@ class PakatiRegionalPrompt(io.ComfyNode):
             )
         edge = {"feather": feather} if feather else {}
         asked = {"prompt": prompt, "negative": negative, "weight": weight, "start": start, "end": end}
+        asked |= {"base": base, "guidance": guidance or None, "seed": own_seed if own_seed >= 0 else None}
         prompted = replace(region.region, id=called, name=called, **asked, **edge)
         return io.NodeOutput(replace(earlier, regions=(*earlier.regions, prompted)))
 
@@ -462,6 +419,105 @@ def _polygon_inputs(units: Units) -> list[io.Input]:
             tooltip="The corners in order, either way round: (x1, y1), (x2, y2), (x3, y3), ... At least three; the "
             "outline must not cross itself.",
         )
+    ]
+
+
+def _effect_inputs() -> list[io.Input]:
+    """How strongly a prompt acts, and when."""
+    return [
+        io.Float.Input(
+            "weight",
+            default=1.0,
+            min=0.0,
+            max=10.0,
+            step=0.05,
+            optional=True,
+            advanced=True,
+            tooltip="How strongly the prompt acts in its region, as a factor: 1 is as it is, 0 not at all. "
+            "The region stays as large.",
+        ),
+        io.Float.Input(
+            "start",
+            default=0.0,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            optional=True,
+            advanced=True,
+            tooltip="From here on the prompt acts, as a fraction of sampling: 0 is the first step.",
+        ),
+        io.Float.Input(
+            "end",
+            default=1.0,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            optional=True,
+            advanced=True,
+            tooltip="Up to here the prompt acts, as a fraction of sampling: 1 is the last step. Afterwards the "
+            "area belongs to what lies under the region.",
+        ),
+    ]
+
+
+def _name_and_feather_inputs() -> list[io.Input]:
+    """What a prompt may change about its region."""
+    return [
+        io.String.Input(
+            "name",
+            optional=True,
+            advanced=True,
+            tooltip="What the region is called in messages and in the overlay. Empty: region 1, region 2, ... "
+            "in the order of the chain. No two regions share a name.",
+        ),
+        io.Float.Input(
+            "feather",
+            default=0.0,
+            min=0.0,
+            max=float(MAX_SIDE),
+            step=0.5,
+            optional=True,
+            advanced=True,
+            tooltip="How far the region's edge is soft to both sides for this prompt, in canvas pixels. 0 "
+            "keeps the edge that the region came with.",
+        ),
+    ]
+
+
+def _sampling_inputs() -> list[io.Input]:
+    """What differs from the base prompt and from the sampler inside a region."""
+    return [
+        io.Float.Input(
+            "base",
+            default=0.0,
+            min=0.0,
+            max=1.0,
+            step=0.05,
+            optional=True,
+            advanced=True,
+            tooltip="How much of the base prompt also holds in this region, as a share: 0 is none, 0.3 mixes a little "
+            "of it in, 1 leaves nothing but the base prompt.",
+        ),
+        io.Float.Input(
+            "guidance",
+            default=0.0,
+            min=0.0,
+            max=100.0,
+            step=0.1,
+            optional=True,
+            advanced=True,
+            tooltip="The cfg scale inside this region. 0 is the sampler's. A sampler at cfg 1 becomes slower with it, "
+            "for the negative prompt is then computed too. It is not the guidance of FluxGuidance.",
+        ),
+        io.Int.Input(
+            "own_seed",
+            default=-1,
+            min=-1,
+            max=2**53 - 1,
+            optional=True,
+            advanced=True,
+            tooltip="A seed for this region's noise, so that it can change without the others. -1: none of its own.",
+        ),
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -99,23 +99,55 @@ def _ground(extent: Extent, picture: Image.Image | None) -> np.ndarray:
 
 
 def _painted(layout: RegionSet, ground: np.ndarray) -> tuple[np.ndarray, list[Note]]:
-    """The tinted and outlined image [H,W,3], and what to say about each region and about the base.
+    """The tinted and outlined image [H,W,3], and what to say about each region and about the base."""
+    colours = palette(len(layout.regions))
+    tint, alphas = (_shared if layout.overlap == Overlap.blend else _layered)(layout, colours)
+    image = ground * (1 - TINT * tint[..., 3:]) + TINT * tint[..., :3]
+    _outline(layout, image, colours)
+    return image, _notes(layout, colours, alphas)
+
+
+Tint = tuple[np.ndarray, list[np.ndarray]]  # [H,W,4] red, green, blue, coverage, premultiplied; each region in cells
+
+
+def _layered(layout: RegionSet, colours: Sequence[Colour]) -> Tint:
+    """Each region hides the earlier ones.
 
     Region by region, so that many of them on a large canvas need no more memory than one.
     """
-    tint = np.zeros((*ground.shape[:2], 4), np.float32)  # red, green, blue and coverage, premultiplied
-    colours, alphas = palette(len(layout.regions)), []
-    for region, colour in zip(layout.regions, colours):
-        window = region.window(layout.extent)
-        alpha = region.draw(layout.extent, window).numpy()
+    tint, alphas = np.zeros((layout.extent.height, layout.extent.width, 4), np.float32), []
+    for (window, alpha), colour in zip(_drawn(layout), colours):
         alphas.append(_coarse(alpha, window, layout.extent))
-        if layout.overlap == Overlap.over:
-            tint[window.slices] *= 1 - alpha[..., None]
+        tint[window.slices] *= 1 - alpha[..., None]
         tint[window.slices] += _unit(*colour, 255) * alpha[..., None]
-    tint *= TINT / np.maximum(tint[..., 3:], 1)
-    image = ground * (1 - tint[..., 3:]) + tint[..., :3]
-    _outline(layout, image, colours)
-    return image, _notes(layout, colours, alphas)
+    return tint, alphas
+
+
+def _shared(layout: RegionSet, colours: Sequence[Colour]) -> Tint:
+    """Regions that share a place take turns in slanting stripes, each as wide as its share: a mixed colour would look
+    like one more region.
+    """
+    height, width = layout.extent.height, layout.extent.width
+    total, alphas = np.zeros((height, width), np.float32), []
+    for window, alpha in _drawn(layout):
+        alphas.append(_coarse(alpha, window, layout.extent))
+        total[window.slices] += alpha
+    stripes = max(8, round(math.sqrt(width * height) / 24))  # pixels until the first one's turn comes again
+    turn = (np.arange(width) + np.arange(height)[:, None] + 0.5) % stripes / stripes * total
+    tint, taken = np.zeros((height, width, 4), np.float32), np.zeros((height, width), np.float32)
+    for (window, alpha), colour in zip(_drawn(layout), colours):
+        before = taken[window.slices]
+        its_turn = (before <= turn[window.slices]) & (turn[window.slices] < before + alpha)
+        tint[window.slices][its_turn] = _unit(*colour, 255)
+        taken[window.slices] += alpha
+    return tint * np.minimum(total, 1)[..., None], alphas
+
+
+def _drawn(layout: RegionSet) -> Iterator[tuple[Box, np.ndarray]]:
+    """Each region's window and what it covers there, one after the other."""
+    for region in layout.regions:
+        window = region.window(layout.extent)
+        yield window, region.draw(layout.extent, window).numpy()
 
 
 def _outline(layout: RegionSet, image: np.ndarray, colours: Sequence[Colour]) -> None:
@@ -134,15 +166,26 @@ def _unit(*levels: int) -> np.ndarray:
 
 def _notes(layout: RegionSet, colours: Sequence[Colour], alphas: Sequence[np.ndarray]) -> list[Note]:
     """In painting order, the base last. A region that later ones hide is seen where it would be."""
-    left = _coarse(np.float32(1), layout.extent.box, layout.extent)
+    shares, left = _seen(layout, alphas)
     notes = []
-    for i, region in reversed(list(enumerate(layout.regions))):
-        seen = alphas[i] * left
-        left = left - seen
-        seen = seen if seen.max() > alphas[i].max() / 20 else alphas[i]
+    for i, region in enumerate(layout.regions):
+        seen = shares[i] if shares[i].max() > alphas[i].max() / 20 else alphas[i]
         notes.append(Note(str(i + 1), region.name, region.prompt, colours[i], seen))
     base = [Note("", "elsewhere", layout.prompt, BASE, left)] if layout.prompt.strip() and left.any() else []
-    return notes[::-1] + base
+    return notes + base
+
+
+def _seen(layout: RegionSet, alphas: Sequence[np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
+    """What one sees of each region, and of the base, in cells: RegionSet.coverage() in small."""
+    left = _coarse(np.float32(1), layout.extent.box, layout.extent)
+    if layout.overlap == Overlap.blend:
+        total = sum(alphas, np.zeros_like(left))
+        return [alpha / np.maximum(total, 1) for alpha in alphas], np.maximum(left - total, 0)
+    shares = []
+    for alpha in reversed(alphas):
+        shares.append(alpha * left)
+        left = left - shares[-1]
+    return shares[::-1], left
 
 
 def _cell(extent: Extent) -> int:

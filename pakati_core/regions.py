@@ -52,6 +52,7 @@ class Region:
     name: str = ""  # what people read; the id when empty
     negative: str = ""
     weight: float = 1.0  # strength of the prompt; the coverage does not depend on it
+    base: float = 0.0  # share of the base prompt inside the region
     feather: float = 0.0  # canvas pixels that the edge is soft to both sides
     grow: float = 0.0  # canvas pixels outwards, before the feather; negative is inwards
     invert: bool = False
@@ -285,6 +286,7 @@ def _rgb(colour: str) -> tuple[int, ...]:
 
 RANGES = {  # field: what it is, lowest, highest
     "weight": ("number", 0, math.inf),
+    "base": ("fraction", 0, 1),
     "feather": ("number of pixels", 0, MAX_SIDE),
     "grow": ("number of pixels", -MAX_SIDE, MAX_SIDE),
     "start": ("fraction of sampling", 0, 1),

@@ -1,20 +1,39 @@
 """Regional attention: the plan says who sees what, `attend` does it; pure torch, one for every host and model."""
 
 from .attend import DENSE_KEYS, Prompts, attend
+from .joint import Sequence, attend_joint, attend_words
 from .plan import AttentionPlan, make_plan
-from .rows import Rows, attend_rows, join_prompts, make_rows, unet_levels, unmistakable_length
+from .rows import (
+    Joined,
+    Rows,
+    attend_joint_rows,
+    attend_rows,
+    attend_word_rows,
+    join_prompts,
+    join_shared,
+    make_rows,
+    unet_levels,
+    unmistakable_length,
+)
 from .text import Frame, RegionalText
 
 __all__ = [
     "DENSE_KEYS",
     "AttentionPlan",
     "Frame",
+    "Joined",
     "Prompts",
     "RegionalText",
     "Rows",
+    "Sequence",
     "attend",
+    "attend_joint",
+    "attend_joint_rows",
     "attend_rows",
+    "attend_word_rows",
+    "attend_words",
     "join_prompts",
+    "join_shared",
     "make_plan",
     "make_rows",
     "unet_levels",

@@ -20,19 +20,24 @@ class Prompts(NamedTuple):
 
     lengths: tuple[int, ...]
     strengths: tuple[float, ...] = ()  # factor on a prompt's values; empty: all 1
+    starts: tuple[int, ...] = ()  # empty: one after the other
 
     @property
     def total(self) -> int:
         return sum(self.lengths)
 
+    @property
+    def is_plain(self) -> bool:
+        return all(strength == 1 for strength in self.strengths)
+
     def span(self, prompt: int) -> tuple[int, int]:
         """Start and length of one prompt's keys."""
-        return sum(self.lengths[:prompt]), self.lengths[prompt]
+        return self.starts[prompt] if self.starts else sum(self.lengths[:prompt]), self.lengths[prompt]
 
 
 def attend(
     attention: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, prompts: Prompts,
-    dense_keys: int = DENSE_KEYS,
+    dense_keys: int | None = None,
 ) -> Tensor:  # fmt: skip
     """Cross-attention of image tokens to their own prompts.
 
@@ -40,10 +45,10 @@ def attend(
     q: [..., T, C]; k, v: [..., S, C] with S >= prompts.total; keys beyond the total are padding that nobody sees.
     Returns what `attention` returns, [..., T, C].
     """
-    v = _strengthened(v, prompts)
+    v = strengthened(v, prompts)
     if plan.whole is not None:
         return attention(q, *_keys(k, v, *prompts.span(plan.whole)), None)
-    if prompts.total <= dense_keys:
+    if prompts.total <= (DENSE_KEYS if dense_keys is None else dense_keys):
         k, v = _keys(k, v, 0, prompts.total)
         return attention(q, k, v, plan.bias(prompts.lengths, dtype=q.dtype))
     return _grouped(attention, q, k, v, plan, prompts)
@@ -71,11 +76,12 @@ def _keys(k: Tensor, v: Tensor, start: int, length: int) -> tuple[Tensor, Tensor
     return k.narrow(-2, start, length), v.narrow(-2, start, length)
 
 
-def _strengthened(v: Tensor, prompts: Prompts) -> Tensor:
-    if all(strength == 1 for strength in prompts.strengths):
+def strengthened(v: Tensor, prompts: Prompts, first: int = 0) -> Tensor:
+    """Values [..., S, C] times each prompt's strength; first: where the prompts begin."""
+    if prompts.is_plain:
         return v
     factors = torch.ones(v.shape[-2], dtype=v.dtype, device=v.device)
     for prompt, strength in enumerate(prompts.strengths):
         start, length = prompts.span(prompt)
-        factors[start : start + length] = strength
+        factors[first + start : first + start + length] = strength
     return v * factors[:, None]

@@ -29,7 +29,7 @@ class AttentionPlan:
     weights: Tensor
     groups: tuple[Group, ...]
     edge: Tensor
-    _biases: dict = field(default_factory=dict)  # every layer of a level asks for the same one
+    cache: dict = field(default_factory=dict, repr=False)  # every layer of a level asks for the same
 
     @property
     def whole(self) -> int | None:
@@ -44,12 +44,12 @@ class AttentionPlan:
         tokens: None for all of them, else self.edge.
         """
         key = lengths, tokens is None, dtype
-        if key not in self._biases:
+        if key not in self.cache:
             weights = self.weights if tokens is None else self.weights[:, tokens]
             repeats = torch.tensor(lengths, device=weights.device)
             columns = weights.T.log().to(dtype).repeat_interleave(repeats, dim=1, output_size=sum(lengths))
-            self._biases[key] = columns.contiguous()
-        return self._biases[key]
+            self.cache[key] = columns.contiguous()
+        return self.cache[key]
 
     def to(self, device: torch.device | str) -> AttentionPlan:
         groups = tuple(Group(group.prompt, group.tokens.to(device)) for group in self.groups)

@@ -24,10 +24,14 @@ class Frame(NamedTuple):
 
 @dataclass(eq=False)
 class RegionalText:
-    """prompts: id of a region -> [1,tokens,channels]. A region without an entry leaves its area to the base prompt."""
+    """prompts: id of a region -> [1,tokens,channels]. A region without an entry leaves its area to the base prompt.
+
+    offsets: id -> position of its first token in a prompt that is alone; 0 where there is none.
+    """
 
     regions: RegionSet
     prompts: dict[str, Tensor]
+    offsets: dict[str, int] = field(default_factory=dict)
     _plans: dict = field(default_factory=dict)
 
     def active(self, is_active: Callable[[Region], bool]) -> tuple[str, ...]:
@@ -57,4 +61,12 @@ class RegionalText:
             weights = area_pool(window.contiguous(), *grid)
         speaking = [1 + [region.id for region in kept].index(name) for name in active]
         silent = [row for row in range(len(weights)) if row not in speaking]
-        return torch.cat([weights[silent].sum(0, keepdim=True), weights[speaking]])
+        return _with_base(weights[silent].sum(0, keepdim=True), weights[speaking], [kept[row - 1] for row in speaking])
+
+
+def _with_base(base: Tensor, weights: Tensor, regions: list[Region]) -> Tensor:
+    """The base prompt's weights and the regions', once each region has given its share to the base prompt."""
+    if not any(region.base for region in regions):
+        return torch.cat([base, weights])
+    given = weights * torch.tensor([region.base for region in regions])[:, None, None]
+    return torch.cat([base + given.sum(0, keepdim=True), weights - given])

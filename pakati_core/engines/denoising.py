@@ -134,7 +134,7 @@ class Denoising:
     def repaint(self, image: Image.Image, mask: Tensor, progress: Progress | None) -> Image.Image:
         """Noise only inside the mask; outside, each step goes back to the picture at that noise level."""
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float().div(127.5).sub(1)
-        original = self._encode_latents(pixels.to(self.device, self.dtype))
+        original = self._encode_latents(pixels.to(self.device))
         inside = to_grid(mask[None], self.frame.height, self.frame.width)[None].to(original)
         noise, timesteps = self.noise(), self.scheduler.timesteps
         start = len(timesteps) - max(1, round(len(timesteps) * self.request.strength))
@@ -152,9 +152,9 @@ class Denoising:
         return self.decode(self.sample(at_step(start), progress, start, hold))
 
     def _encode_latents(self, pixels: Tensor) -> Tensor:
-        out = self.parts.vae.encode(pixels)
+        out = self.parts.vae.encode(pixels.to(self.parts.vae.dtype))
         latents = out.latents if hasattr(out, "latents") else out.latent_dist.mode()
-        return latents * self.parts.vae.config.scaling_factor
+        return (latents * self.parts.vae.config.scaling_factor).to(self.dtype)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Image.Image:

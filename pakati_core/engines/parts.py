@@ -25,6 +25,7 @@ from transformers.utils import logging as transformers_logging
 from ..errors import ModelError, PakatiWarning
 from ..tiny import WEIGHTS
 from ..tiny.words import encode, encode_padded
+from .checkpoints import load_checkpoint
 
 
 class Text(NamedTuple):
@@ -124,13 +125,11 @@ def _load_tiny(folder: Path, device: str) -> Parts:
 
 
 def _load_pipeline(path: Path, device: str, dtype: torch.dtype) -> Parts:
-    from diffusers import StableDiffusionXLPipeline
-
-    kind = _family(path)
-    load = kind.from_single_file if path.is_file() else kind.from_pretrained
-    pipe = load(path, torch_dtype=dtype, **({} if kind is StableDiffusionXLPipeline else {"safety_checker": None}))
+    pipe = load_checkpoint(path, dtype) if path.is_file() else _load_folder(path, dtype)
     pipe.to(device)
-    is_xl = kind is StableDiffusionXLPipeline
+    if pipe.vae.config.get("force_upcast"):
+        pipe.vae.to(torch.float32)  # SDXL's overflows in float16 and gives black pictures
+    is_xl = hasattr(pipe, "text_encoder_2")
 
     @torch.no_grad()
     def encode_text(text: str) -> Text:
@@ -146,22 +145,16 @@ def _load_pipeline(path: Path, device: str, dtype: torch.dtype) -> Parts:
     )  # fmt: skip
 
 
-def _family(path: Path) -> type:
-    """SDXL has a second text encoder, in a folder as in a single file."""
+def _load_folder(path: Path, dtype: torch.dtype) -> Any:
     # Imported here: it takes seconds and talks about torchvision, and the embedded model needs neither.
     from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
-    if path.is_dir():
-        index = json.loads((path / "model_index.json").read_text(encoding="utf-8"))
-        return StableDiffusionXLPipeline if "text_encoder_2" in index else StableDiffusionPipeline
-    if path.suffix != ".safetensors":
-        message = f"{path.name} is not a .safetensors file; other formats can hold programs and are not read"
-        raise ModelError(message)
-    from safetensors import safe_open
-
-    with safe_open(path, "pt") as file:
-        is_xl = any(name.startswith("conditioner.embedders.1.") for name in file.keys())  # noqa: SIM118 - no dict
-    return StableDiffusionXLPipeline if is_xl else StableDiffusionPipeline
+    index = json.loads((path / "model_index.json").read_text(encoding="utf-8"))
+    if "text_encoder_2" in index:
+        return StableDiffusionXLPipeline.from_pretrained(path, torch_dtype=dtype, local_files_only=True)
+    return StableDiffusionPipeline.from_pretrained(
+        path, torch_dtype=dtype, local_files_only=True, safety_checker=None, requires_safety_checker=False
+    )
 
 
 def warn(message: str) -> None:

@@ -1,4 +1,4 @@
-"""Reduced random checkpoints in the real folder format, made on the fly: real classes, real files, tiny widths."""
+"""Reduced random checkpoints in the real formats, folder and single file: real classes, real files, tiny widths."""
 
 # diffusers annotates every tuple as having one member
 # pyright: reportArgumentType=false
@@ -15,6 +15,8 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from tests.core import original
 
 WIDTH = 32
 
@@ -74,6 +76,14 @@ def sdxl_folder(folder: Path) -> Path:
     )  # fmt: skip
     pipe.save_pretrained(folder / "sdxl")
     return folder / "sdxl"
+
+
+def sd15_file(folder: Path) -> Path:
+    return original.write(folder / "sd15.safetensors", original.SMALL_SD15)
+
+
+def sdxl_file(folder: Path) -> Path:
+    return original.write(folder / "sdxl.safetensors", original.SMALL_SDXL)
 
 
 def _scheduler() -> EulerDiscreteScheduler:

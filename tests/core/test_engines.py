@@ -1,4 +1,4 @@
-"""The local engine on the embedded model and on reduced random SD1.5 and SDXL folders: the same tests for all."""
+"""The local engine on the embedded model and on reduced random SD1.5 and SDXL, folder and file: one test for all."""
 
 import json
 import shutil
@@ -20,11 +20,17 @@ from pakati_core.geometry import Extent
 from pakati_core.regions import Region, RegionSet
 from pakati_core.shapes import BoxShape, WholeShape
 from pakati_core.tiny import WEIGHTS
-from tests.core.families import sd15_folder, sdxl_folder
+from tests.core.families import sd15_file, sd15_folder, sdxl_file, sdxl_folder
 
 DATA = Path(__file__).parents[1] / "data"
 LEFT, RIGHT = BoxShape(0, 0, 32, 64), BoxShape(32, 0, 32, 64)
-FAMILIES = {"pakati-tiny": lambda folder: "pakati-tiny", "sd15": sd15_folder, "sdxl": sdxl_folder}
+FAMILIES = {
+    "pakati-tiny": lambda folder: "pakati-tiny",
+    "sd15": sd15_folder,
+    "sdxl": sdxl_folder,
+    "sd15 file": sd15_file,
+    "sdxl file": sdxl_file,
+}
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -112,6 +118,16 @@ def test_unload_gives_the_model_back_and_the_next_call_loads_it(engine):
 def test_a_canvas_that_does_not_divide_is_refused_with_its_size(engine):
     with pytest.raises(ShapeError, match="60x64"):
         engine.generate(Request(RegionSet(Extent(60, 64), (), "grass")))
+
+
+@pytest.mark.parametrize("make", [sd15_file, sdxl_file, sdxl_folder], ids=["sd15 file", "sdxl file", "sdxl folder"])
+def test_half_precision_keeps_sdxls_autoencoder_whole(tmp_path, make):
+    engine = DiffusersEngine(make(tmp_path), device="cpu", dtype=torch.bfloat16)
+    assert engine.parts.unet.dtype == torch.bfloat16
+    assert engine.parts.vae.dtype == (torch.float32 if engine.parts.wants_size else torch.bfloat16)
+    image = engine.generate(asked(*TWO)).image
+    edited = pixels(engine.edit(asked(prompt="brick"), image, torch.ones(64, 64)))
+    assert np.ptp(np.asarray(image)) and np.ptp(edited), "neither is one flat colour"
 
 
 def test_the_denoiser_says_what_was_recorded(tiny):

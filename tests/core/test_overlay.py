@@ -59,9 +59,30 @@ def test_later_regions_lie_over_earlier_ones():
     regions = (Region("below", WholeShape(), "x"), Region("above", BoxShape(0, 256, 512, 256), "x"))
     drawn = draw_overlay(RegionSet(Extent(512, 512), regions), Image.new("RGB", (512, 512), "white"))
     assert close(drawn.getpixel((200, 400)), tinted((255, 255, 255), PALETTE[1]))
-    blended = draw_overlay(RegionSet(Extent(512, 512), regions, overlap="blend"), Image.new("RGB", (512, 512), "white"))
-    middle = tuple((a + b) / 2 for a, b in zip(PALETTE[0], PALETTE[1]))
-    assert close(blended.getpixel((200, 400)), tinted((255, 255, 255), middle))
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_blended_regions_share_a_place_in_stripes_of_equal_parts(count):
+    """The place is its own region's colour or the other's, never a third one's; outside it nothing is shared."""
+    regions = (Region("below", WholeShape(), "x"), *(Region(str(i), LEFT, "x") for i in range(1, count)))
+    white = Image.new("RGB", CANVAS, "white")
+    drawn = np.asarray(draw_overlay(RegionSet(CANVAS, regions, overlap="blend"), white))
+    inside, outside = drawn[300:480, 20:240], drawn[300:480, 270:490]
+    shares = [share_of(inside, tinted((255, 255, 255), colour)) for colour in PALETTE[:count]]
+    assert sum(shares) == 1
+    assert shares == pytest.approx([1 / count] * count, abs=0.06)
+    assert share_of(outside, tinted((255, 255, 255), PALETTE[0])) == 1
+
+
+def test_labels_know_what_blending_leaves_to_see():
+    """Under a later region that covers it all, a blended region is still half there and keeps its label's place."""
+    regions = (Region("below", LEFT, "x"), Region("above", WholeShape(), "x"))
+    for overlap, expected in (("over", 1.0), ("blend", 0.5)):
+        layout = RegionSet(CANVAS, regions, "grass", overlap=overlap)
+        _, notes = overlay._painted(layout, np.ones((512, 512, 3), np.float32))
+        assert [note.name for note in notes] == ["below", "above"], "nothing is left to the base"
+        assert notes[1].seen[64, 32] == expected
+        assert notes[1].seen[64, 96] == 1
 
 
 def test_what_no_region_covers_stays_as_it_is():

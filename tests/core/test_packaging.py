@@ -29,6 +29,7 @@ def test_installing_the_pack_adds_no_package():
 def test_the_registry_finds_its_fields():
     comfy = PYPROJECT["tool"]["comfy"]
     assert {"PublisherId", "DisplayName"} <= comfy.keys()
+    assert PYPROJECT["project"]["urls"]["Repository"].startswith("https://github.com/")
     assert comfy["requires-comfyui"] == ">=0.33.0"
     assert "web" not in comfy, "beside WEB_DIRECTORY it would load every script twice"
 

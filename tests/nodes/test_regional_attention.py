@@ -9,12 +9,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pakati.nodes.regional_attention import KEY, apply_regions
+from pakati.nodes.region_text import KEY
+from pakati.nodes.regional_attention import apply_regions
 from pakati.nodes.tiny_model import load_tiny
 from pakati.pakati_core.errors import PakatiError
 from pakati.pakati_core.geometry import Extent
 from pakati.pakati_core.regions import Region, RegionSet
 from pakati.pakati_core.shapes import BoxShape, WholeShape
+from tests.nodes.sampling import denoise
 
 DATA = Path(__file__).parents[1] / "data"
 LEFT, RIGHT = BoxShape(0, 0, 64, 128), BoxShape(64, 0, 64, 128)
@@ -28,22 +30,6 @@ def tiny():
 @pytest.fixture(scope="module")
 def encode(tiny):
     return lambda text: tiny[1].encode_from_tokens_scheduled(tiny[1].tokenize(text))
-
-
-def denoise(model, positive, negative, latents, sigma, cfg=3.0, guider=None):
-    """The guided prediction of the finished latents at one noise level, through the host's own sampling path."""
-    seen = []
-
-    def look(model, x, sigmas, extra_args=None, callback=None, disable=None, **_):
-        seen.append(model(latents.to(x), sigmas[:1].expand(len(x)), **(extra_args or {})))
-        return x
-
-    guider = guider or comfy.samplers.CFGGuider(model)
-    guider.set_conds(positive, negative)
-    guider.set_cfg(cfg)
-    sigmas = torch.tensor([sigma, 0.0])
-    guider.sample(torch.zeros_like(latents), torch.zeros_like(latents), comfy.samplers.KSAMPLER(look), sigmas, seed=0)
-    return seen[0].cpu()
 
 
 def noise(rows=1, height=16, width=16, seed=1):
@@ -177,3 +163,45 @@ def test_applying_twice_joins_the_prompts_once(tiny, encode):
     twice, *_ = apply_regions(once, tiny[1], encode("grass"), encode(""), regions)
     x = noise()
     assert torch.equal(denoise(once, positive, negative, x, 0.5), denoise(twice, positive, negative, x, 0.5))
+
+
+def test_a_regions_own_guidance_holds_in_it_alone(tiny, encode):
+    x, at = noise(), 0.6
+    plain = layout(Region("a", LEFT, "a red circle"), Region("b", RIGHT, "brick"))
+    strong = layout(Region("a", LEFT, "a red circle", guidance=7.0), Region("b", RIGHT, "brick"))
+    for cfg in (3.0, 1.0):
+        model, positive, negative = apply_regions(tiny[0], tiny[1], encode("grass"), encode("snow"), plain)
+        expected = [denoise(model, positive, negative, x, at, cfg=scale) for scale in (7.0, cfg)]
+        model, positive, negative = apply_regions(tiny[0], tiny[1], encode("grass"), encode("snow"), strong)
+        got = denoise(model, positive, negative, x, at, cfg=cfg)
+        assert (got[..., :8] - expected[0][..., :8]).abs().max() < 1e-4
+        assert (got[..., 8:] - expected[1][..., 8:]).abs().max() < 1e-4
+
+
+def test_a_regions_own_seed_changes_its_noise_and_no_other(tiny, encode):
+    def noise_of(regions, seed=5):
+        seen = []
+        model, positive, negative = apply_regions(tiny[0], tiny[1], encode("grass"), encode(""), regions)
+        guider = comfy.samplers.CFGGuider(model)
+        guider.set_conds(positive, negative)
+        sampler = comfy.samplers.KSAMPLER(lambda model, x, *_, **__: seen.append(x.clone()) or x)
+        drawn = comfy.sample.prepare_noise(torch.zeros(2, 8, 16, 16), seed)
+        guider.sample(drawn, torch.zeros_like(drawn), sampler, torch.tensor([1.0, 0.0]), seed=seed)
+        return seen[0]
+
+    plain = noise_of(layout(Region("a", LEFT, "sand"), Region("b", RIGHT, "brick")))
+    own = noise_of(layout(Region("a", LEFT, "sand", seed=11), Region("b", RIGHT, "brick")))
+    eleven = noise_of(layout(Region("a", LEFT, "sand"), Region("b", RIGHT, "brick")), seed=11)
+    assert torch.equal(own[..., 8:], plain[..., 8:])
+    assert torch.equal(own[..., :8], eleven[..., :8])
+
+
+def test_the_base_prompts_share_goes_from_the_region_to_the_base(tiny, encode):
+    x, results = noise(), []
+    for share in (0.0, 0.5, 1.0):
+        regions = layout(Region("a", WholeShape(), "a red circle on sand", base=share))
+        model, positive, negative = apply_regions(tiny[0], tiny[1], encode("grass"), encode(""), regions)
+        results.append(denoise(model, positive, negative, x, 0.6))
+    for got, text in zip(results[::2], ("a red circle on sand", "grass"), strict=True):
+        assert (got - denoise(tiny[0], encode(text), encode(""), x, 0.6)).abs().max() < 1e-4
+    assert (results[1] - results[0]).abs().mean() > 1e-3 < (results[1] - results[2]).abs().mean()
