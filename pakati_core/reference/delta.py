@@ -173,7 +173,7 @@ class _Measures:
 
 
 def _delta(picture: _Measures, reference: _Measures) -> Delta:
-    shift = (picture.mean - reference.mean).tolist()
+    dl, da, db = (picture.mean - reference.mean).tolist()
     field = ciede2000(picture.pixels, reference.pixels)
     p50, p95 = quantiles(field, (0.5, 0.95))
     (px, py), (rx, ry) = picture.slope(), reference.slope()
@@ -182,7 +182,7 @@ def _delta(picture: _Measures, reference: _Measures) -> Delta:
     octaves = tuple(math.log2((one + 1e-4) / (other + 1e-4)) for one, other in pairs)
     chroma = float(torch.hypot(*picture.mean[1:]) - torch.hypot(*reference.mean[1:]))
     return Delta(
-        *shift, chroma, p50, p95, transport(palette(picture.pixels), palette(reference.pixels)).distance,
+        dl, da, db, chroma, p50, p95, transport(palette(picture.pixels), palette(reference.pixels)).distance,
         picture.contrast() - reference.contrast(), px - rx, py - ry, octaves, cx - gx, cy - gy, math.log2(cs / gs),
         float((picture.style() - reference.style()).abs().mean()),
         1 - masked_ssim(picture.light / 100, reference.light / 100, picture.inside),
