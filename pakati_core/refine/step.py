@@ -105,6 +105,13 @@ def _spent(state: State, seconds: float) -> str:
     )
 
 
+def _seed_for_words(state: State, fresh: int, checks: tuple[str, ...]) -> int:
+    """The best picture's noise, so that the words alone make the difference; fresh noise where that was tried."""
+    best = state.passes[state.best_index].attempt
+    tried = {(made.attempt.seed, made.attempt.checks) for made in state.passes if made.attempt.route == Route.prompt}
+    return fresh if best.parent is not None or (best.seed, checks) in tried else best.seed
+
+
 def _next_attempt(state: State) -> Attempt:
     index = len(state.passes)
     best = state.passes[state.best_index]
@@ -112,8 +119,8 @@ def _next_attempt(state: State) -> Attempt:
     if isinstance(best.verdict, NoVerdict):
         return Attempt(index, seed, Route.resample)
     route, regions, checks = next_way(state, best.verdict)
-    if route == Route.prompt:  # the same noise, so that the words alone make the difference
-        return Attempt(index, best.attempt.seed if best.attempt.parent is None else seed, route, checks=checks)
+    if route == Route.prompt:
+        return Attempt(index, _seed_for_words(state, seed, checks), route, checks=checks)
     if route == Route.resample:
         return Attempt(index, seed, route, checks=checks)
     strength, guidance = strength_of(state)

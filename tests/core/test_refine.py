@@ -133,7 +133,10 @@ def test_criterion_5_a_judge_that_errs_still_leaves_the_better_picture():
         truths = [rng.random(8) < 0.35 + 0.4 * rng.random() for _ in range(6)]
         state = State.begin(Config(6, target=1.0, patience=9))
         for truth in truths:
-            state = advance(state, flip(verdict([0.95 if t else 0.05 for t in truth]), 0.2, rng))
+            answered = Verdict(
+                tuple(Check(f"q{i}", "?", "object", None, 0.95 if t else 0.05) for i, t in enumerate(truth))
+            )
+            state = advance(state, flip(answered, 0.2, rng))
         first.append(truths[0].mean())
         best.append(truths[state.best_index].mean())
         last.append(truths[-1].mean())
@@ -222,6 +225,8 @@ def test_criterion_7_no_way_is_taken_three_times_in_a_row_while_it_fails(values,
         failing = not any(made.accepted for made in three)
         assert not (failing and len({made.attempt.way for made in three}) == 1)
     assert {made.attempt.route for made in state.passes[1:]} <= set(routes)
+    made_by = [replace(made.attempt, index=0) for made in state.passes]
+    assert len(set(made_by)) == len(made_by), "the same picture would be painted twice"
 
 
 @pytest.mark.parametrize(
@@ -289,7 +294,7 @@ def test_what_failed_is_said_first():
     questions = questions_from_regions(layout)
     failed = [q.id for q in questions if q.kind == "attribute" and q.region == "a"]
     said = clarify(layout, questions, failed, ["warmer colours"])
-    assert said.regions[0].prompt == "sand, red circle, a red circle on sand"
+    assert said.regions[0].prompt == "red circle, sand, a red circle on sand"
     assert said.prompt == "grass, warmer colours"
 
 
