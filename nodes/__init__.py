@@ -2,12 +2,12 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import models, regions
+from . import judge, models, refine, regions
 
 
 class PakatiExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [*regions.NODES, *models.NODES]
+        return [*regions.NODES, *models.NODES, *judge.NODES, *refine.NODES]
 
 
 def comfy_entrypoint() -> PakatiExtension:

@@ -16,6 +16,12 @@ from ..pakati_core.shapes import Shape
 PakatiRegion = io.Custom("PAKATI_REGION")  # a PlacedRegion
 PakatiRegions = io.Custom("PAKATI_REGIONS")  # a RegionSet; its base prompt stays empty, the CONDITIONING has it
 
+PakatiQuestions = io.Custom("PAKATI_QUESTIONS")  # a QuestionSet
+PakatiVerdict = io.Custom("PAKATI_VERDICT")  # a Verdict or a NoVerdict
+PakatiReference = io.Custom("PAKATI_REFERENCE")  # a Reference
+PakatiLoop = io.Custom("PAKATI_LOOP")  # a Loop, from a refinement's start to its end
+PakatiState = io.Custom("PAKATI_STATE")  # a Refined: the history, its pictures and the decision
+
 
 class PlacedRegion(NamedTuple):
     """A region and the canvas on which its pixels count."""
