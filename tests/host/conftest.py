@@ -89,7 +89,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             running.process.wait()
 
 
-def start(folder: Path) -> Server:
+def start(folder: Path, python: str | Path = sys.executable) -> Server:
     host = runpy.run_path(str(ROOT / "tools" / "find_host.py"))["find_host"]()
     (folder / "custom_nodes").mkdir()
     install_pack(folder / "custom_nodes" / "pakati")
@@ -98,7 +98,7 @@ def start(folder: Path) -> Server:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [
-        *(sys.executable, str(host / "main.py"), "--cpu", "--port", str(port), "--base-directory", str(folder)),
+        *(str(python), str(host / "main.py"), "--cpu", "--port", str(port), "--base-directory", str(folder)),
         *("--database-url", f"sqlite:///{(folder / 'comfyui.db').as_posix()}"),
         *("--disable-auto-launch", "--disable-api-nodes"),
     ]
