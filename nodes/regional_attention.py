@@ -26,7 +26,8 @@ from ..pakati_core.attention import (
 )
 from ..pakati_core.errors import PakatiError
 from ..pakati_core.regions import RegionSet
-from .architectures import Architecture, architecture_of
+from .architectures import Architecture, architecture_of, is_reachable
+from .latent_blending import blend_regions
 from .region_text import KEY, with_regions
 from .region_time import in_time
 from .regional_call import CALL, RegionalCall
@@ -36,11 +37,17 @@ ARGUMENTS = ("heads", "mask", "attn_precision", "skip_reshape", "skip_output_res
 OTHERS_MASK = "another pack masks the text of this model; remove it, or use it instead of the regions"
 
 
-def apply_regions(model, clip, positive, negative, regions: RegionSet):
-    """MODEL, CLIP, CONDITIONING x2, regions -> MODEL, CONDITIONING x2."""
+def apply_regions(model, clip, positive, negative, regions: RegionSet, blend_where_unreachable: bool = False):
+    """MODEL, CLIP, CONDITIONING x2, regions -> MODEL, CONDITIONING x2.
+
+    blend_where_unreachable: for a model whose attention cannot be reached, let every prompt predict the picture and
+    blend the predictions, as ComfyUI's masked conditionings do: a pass of the model for each region.
+    """
     if clip is None:
         raise PakatiError("no CLIP is connected; connect the CLIP that encoded the base prompt")
     network = model.get_model_object("diffusion_model")
+    if blend_where_unreachable and not is_reachable(network):
+        return blend_regions(model, clip, positive, negative, regions)
     fill = architecture_of(network).fills_left(network)
     wanted = {region.id: region.prompt for region in regions.regions}
     unwanted = {region.id: region.negative for region in regions.regions if region.negative.strip()}

@@ -25,14 +25,21 @@ FAMILIES = (
 
 def architecture_of(network) -> Architecture:
     """The family of a model's `diffusion_model`.  Raises PakatiError for one that regions cannot reach."""
-    for family in FAMILIES:
-        if is_kind(network, family.network):
-            return family
+    for family in _families(network):
+        return family
     known = ", ".join(family.name for family in FAMILIES)
     raise PakatiError(
-        f"regions cannot reach {type(network).__name__} models: their attention takes no guidance from outside. Use "
-        f"ComfyUI's own ConditioningSetMask with Conditioning (Combine), or a model of another family ({known})"
+        f"regions cannot reach {type(network).__name__} models: their attention takes no guidance from outside. Set "
+        f"unreachable to 'blend' for ComfyUI's slower way, or take a model of another family ({known})"
     )
 
 
-__all__ = ["FAMILIES", "Architecture", "architecture_of"]
+def is_reachable(network) -> bool:
+    return bool(_families(network))
+
+
+def _families(network) -> list[Architecture]:
+    return [family for family in FAMILIES if is_kind(network, family.network)][:1]
+
+
+__all__ = ["FAMILIES", "Architecture", "architecture_of", "is_reachable"]
