@@ -5,9 +5,9 @@ import pytest
 from pakati_core import errors
 
 CHILDREN = [
-    errors.RegionError, errors.ShapeError, errors.LayoutFileError, errors.CanvasError, errors.ProjectError,
-    errors.ModelError, errors.OutputError,
-]  # fmt: skip
+    *(errors.RegionError, errors.ShapeError, errors.LayoutFileError, errors.CanvasError, errors.ProjectError),
+    *(errors.ModelError, errors.JudgeError, errors.RefineError, errors.OutputError),
+]
 
 
 @pytest.mark.parametrize("child", CHILDREN, ids=lambda child: child.__name__)
