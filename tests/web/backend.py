@@ -102,10 +102,12 @@ class Backend:
         app.router.add_post("/api/settings/{id}", self.save_settings)
         app.router.add_post("/api/prompt", self.queue_prompt)
         app.router.add_route("*", "/api/userdata/{path:.+}", self.userdata_file)
+        app.router.add_get("/api/view", self.example_picture)
         for route in self.pack_routes():
             app.router.add_route(route.method, "/api" + route.path, route.handler)
         app.router.add_static("/extensions/pakati", ROOT / "web")
         app.router.add_route("*", "/api/{path:.*}", self.unknown)
+        app.router.add_get("/internal/folder_paths", self.no_folders)
         app.router.add_get("/user.css", self.no_style)
         app.router.add_get("/internal/folder_paths", self.no_folders)
         app.router.add_get("/", self.page)
@@ -162,6 +164,16 @@ class Backend:
             part = saved if path.stem == "main" else {path.stem: saved}
             found.setdefault(path.parent.name, {}).update(part)
         return found
+
+    async def example_picture(self, request: web.Request) -> web.StreamResponse:
+        """The one that every ComfyUI has in its input folder."""
+        if request.query.get("filename") != "example.png":
+            raise web.HTTPNotFound
+        return web.FileResponse(ROOT / "workflows" / "regional_quickstart.jpg")
+
+    async def no_folders(self, request: web.Request) -> web.Response:
+        """Asked for by the Vue renderer where a node takes files."""
+        return web.json_response({})
 
     async def websocket(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
