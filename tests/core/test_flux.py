@@ -3,6 +3,8 @@
 # diffusers annotates every tuple as having one member
 # pyright: reportArgumentType=false
 
+import socket
+import time
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,7 @@ from transformers import (
 
 from pakati_core.engines import Request
 from pakati_core.engines.conditions import DepthEstimator, edges
+from pakati_core.engines.diffusers import DiffusersEngine
 from pakati_core.engines.flux import MEMBERS, FluxFamily
 from pakati_core.errors import ModelError, PakatiWarning, ShapeError
 from pakati_core.geometry import Extent
@@ -170,6 +173,24 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch, flux):
     (tmp_path / "FLUX.1-dev").mkdir()
     with pytest.raises(ModelError, match="cannot be read as FLUX.1-dev"):
         FluxFamily().generate(REQUEST)
+
+
+def test_criterion_33_missing_weights_are_named_at_once_and_no_socket_is_opened(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setenv("PAKATI_MODELS", str(tmp_path))
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    missing = {
+        "Flux": lambda: FluxFamily().generate(REQUEST), "depth": lambda: DepthEstimator(tmp_path / "depth"),
+        "SDXL": lambda: DiffusersEngine(tmp_path / "sdxl").generate(REQUEST),
+    }  # fmt: skip
+    for paint in missing.values():
+        begun = time.process_time()
+        with pytest.raises(ModelError, match="there is no|is not in"):
+            paint()
+        assert time.process_time() - begun < 1
 
 
 class Scripted:
