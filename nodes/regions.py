@@ -30,6 +30,11 @@ class ShapeKind(StrEnum):
     whole = "whole canvas"
 
 
+class Unreachable(StrEnum):
+    stop = "stop"
+    blend = "blend"
+
+
 class PakatiRegionMask(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -232,6 +237,15 @@ class PakatiApplyRegions(io.ComfyNode):
                     tooltip="Where regions overlap. over: the later one hides the earlier ones. blend: they share the "
                     "place evenly.",
                 ),
+                io.Combo.Input(
+                    "unreachable",
+                    options=Unreachable,
+                    default=Unreachable.stop,
+                    optional=True,
+                    advanced=True,
+                    tooltip="For a model whose attention cannot be reached. stop: say so. blend: let each prompt "
+                    "predict the whole picture and blend the predictions, which takes one pass for each region.",
+                ),
             ],
             outputs=[
                 io.Model.Output("model", display_name="model", tooltip="The model, listening to the regions"),
@@ -244,12 +258,20 @@ class PakatiApplyRegions(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model, clip, positive: list, negative: list, regions: RegionSet, overlap: str = Overlap.over
+        cls,
+        model,
+        clip,
+        positive: list,
+        negative: list,
+        regions: RegionSet,
+        overlap: str = Overlap.over,
+        unreachable: str = Unreachable.stop,
     ) -> io.NodeOutput:
         # Imported late: it pulls in the host's model code, which a listing of the nodes does not need.
         from .regional_attention import apply_regions
 
-        return io.NodeOutput(*apply_regions(model, clip, positive, negative, replace(regions, overlap=overlap)))
+        regions, blend = replace(regions, overlap=overlap), unreachable == Unreachable.blend
+        return io.NodeOutput(*apply_regions(model, clip, positive, negative, regions, blend))
 
 
 class PakatiRegionOverlay(io.ComfyNode):

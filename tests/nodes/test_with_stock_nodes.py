@@ -127,11 +127,11 @@ class WordlessClip:
     def tokenize(self, text: str) -> str:
         return text
 
-    def encode_from_tokens(self, text: str) -> Tensor:
-        return torch.randn(1, 77, 768, generator=torch.Generator().manual_seed(len(text)))
+    def encode_from_tokens(self, text: str, return_pooled=False, return_dict=False) -> dict:
+        return {"cond": torch.randn(1, 77, 768, generator=torch.Generator().manual_seed(len(text)))}
 
     def encode_from_tokens_scheduled(self, text: str) -> list:
-        return [[self.encode_from_tokens(text), {}]]
+        return [[self.encode_from_tokens(text)["cond"], {}]]
 
 
 def from_picture(tiny, folder: Path) -> Setting:
