@@ -75,7 +75,7 @@ def load_parts(model: str | Path, device: str, dtype: torch.dtype) -> Parts:
     if not path.exists():
         raise ModelError(f"there is no model at {path}; give a diffusers folder, a .safetensors file or pakati-tiny")
     try:
-        with _quiet_libraries():
+        with quiet_libraries():
             is_tiny = (path / "preview.json").exists()
             return _load_tiny(path, device) if is_tiny else _load_pipeline(path, device, dtype)
     except ModelError:
@@ -86,7 +86,7 @@ def load_parts(model: str | Path, device: str, dtype: torch.dtype) -> Parts:
 
 
 @contextmanager
-def _quiet_libraries() -> Iterator[None]:
+def quiet_libraries() -> Iterator[None]:
     """Their bars and remarks while loading say nothing that a user could act on; what fails is raised."""
     libraries = (diffusers_logging, transformers_logging)
     levels = [library.get_verbosity() for library in libraries]
