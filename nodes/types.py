@@ -20,6 +20,12 @@ PakatiCrop = io.Custom("PAKATI_CROP")  # a CutOut
 PakatiCanvas = io.Custom("PAKATI_CANVAS")  # a SavedCanvas
 PakatiRegions = io.Custom("PAKATI_REGIONS")  # a RegionSet; its base prompt stays empty, the CONDITIONING has it
 
+PakatiQuestions = io.Custom("PAKATI_QUESTIONS")  # a QuestionSet
+PakatiVerdict = io.Custom("PAKATI_VERDICT")  # a Verdict or a NoVerdict
+PakatiReference = io.Custom("PAKATI_REFERENCE")  # a Reference
+PakatiLoop = io.Custom("PAKATI_LOOP")  # a Loop, from a refinement's start to its end
+PakatiState = io.Custom("PAKATI_STATE")  # a Refined: the history, its pictures and the decision
+
 
 class CutOut(NamedTuple):
     """What was cut, and from what. image: [B,H,W,3]; mask: [H,W]."""

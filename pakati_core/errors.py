@@ -7,6 +7,8 @@
     ├── CanvasError      a step that a canvas cannot take, such as undo at the first one
     ├── ProjectError     a project file that is missing, damaged, unsafe or from a newer Pakati
     ├── ModelError       a model folder or weights that are missing or damaged, or cannot do what is asked
+    ├── JudgeError       questions, answers or a judge's settings that cannot be used
+    ├── RefineError      a refinement that cannot be begun or taken up again
     └── OutputError      a result that could not be written
 
     PakatiWarning        the work goes on, but probably not as meant
@@ -43,6 +45,14 @@ class ProjectError(PakatiError):
 
 class ModelError(PakatiError):
     """A model folder or weights that are missing or damaged, or cannot do what is asked."""
+
+
+class JudgeError(PakatiError):
+    """Questions, answers or a judge's settings that cannot be used."""
+
+
+class RefineError(PakatiError):
+    """A refinement that cannot be begun or taken up again."""
 
 
 class OutputError(PakatiError):

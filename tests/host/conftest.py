@@ -1,4 +1,7 @@
-"""A real ComfyUI server over HTTP, in a folder of its own, with this repository as its only custom node."""
+"""A real ComfyUI server over HTTP, in a folder of its own, with this repository as its custom node.
+
+A second one, reduced/, makes ComfyUI's text encoders small.
+"""
 
 import json
 import os
@@ -90,6 +93,7 @@ def start(folder: Path, python: str | Path = sys.executable) -> Server:
     host = runpy.run_path(str(ROOT / "tools" / "find_host.py"))["find_host"]()
     (folder / "custom_nodes").mkdir()
     install_pack(folder / "custom_nodes" / "pakati")
+    shutil.copytree(ROOT / "tests" / "host" / "reduced", folder / "custom_nodes" / "reduced")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
