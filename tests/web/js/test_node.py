@@ -64,8 +64,9 @@ def test_whatever_the_editor_was_given_it_saves_what_the_core_reads(hostile, tmp
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", PakatiWarning)
-                for region in read_edited(saved).regions:
-                    region.draw(read_edited(saved).extent, region.window(read_edited(saved).extent))
+                regions = read_edited(saved)
+                for region in regions.regions:
+                    region.draw(regions.extent, region.window(regions.extent))
         except PakatiError as error:
             refused.append((value[:300], str(error)))
     assert [case for case in refused if "the mask inside the layout" not in case[1]] == []
