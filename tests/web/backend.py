@@ -110,6 +110,7 @@ class Backend:
         app.router.add_static("/extensions/pakati", ROOT / "web")
         app.router.add_route("*", "/api/{path:.*}", self.unknown)
         app.router.add_get("/user.css", self.no_style)
+        app.router.add_get("/internal/folder_paths", self.no_folders)
         app.router.add_get("/", self.page)
         app.router.add_static("/", self.frontend)
         if (ROOT / "workflows").is_dir():
@@ -200,6 +201,9 @@ class Backend:
     async def picture(self, request: web.Request) -> web.Response:
         """Whatever picture is asked for: a grey pixel."""
         return web.Response(body=base64.b64decode(PIXEL), content_type="image/png")
+
+    async def no_folders(self, request: web.Request) -> web.Response:
+        return web.json_response({})
 
     async def no_style(self, request: web.Request) -> web.Response:
         return web.Response(content_type="text/css")
