@@ -5,7 +5,7 @@ from pathlib import Path
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import canvas, editor, judge, models, refine, regions
+from . import canvas, editor, judge, loras, models, refine, regions
 
 
 class PakatiExtension(ComfyExtension):
@@ -13,7 +13,8 @@ class PakatiExtension(ComfyExtension):
         register_routes()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [*editor.NODES, *regions.NODES, *models.NODES, *canvas.NODES, *judge.NODES, *refine.NODES]
+        groups = (editor, regions, models, canvas, judge, refine, loras)
+        return [node for group in groups for node in group.NODES]
 
 
 def register_routes() -> None:
