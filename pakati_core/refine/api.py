@@ -11,9 +11,10 @@ from typing import Any
 from PIL import Image
 
 from ..canvas import PakatiCanvas
+from ..canvas.painter import Manner, main_model
 from ..engines import Engine, Progress, Request
 from ..engines.flux import MEMBERS, FluxFamily
-from ..engines.models import EMBEDDED, engine_for
+from ..engines.models import EMBEDDED, Registry
 from ..errors import LayoutFileError, RefineError
 from ..files import save_text
 from ..geometry import Extent
@@ -57,7 +58,10 @@ class FluxVLMPipeline:
 
 def _flux_or_embedded() -> Engine:
     flux = FluxFamily()
-    return flux if flux.has("base") else engine_for([MEMBERS["base"].folder], {})
+    if flux.has("base"):
+        return flux
+    registry = Registry()
+    return registry.engine(registry.choose(MEMBERS["base"].folder))
 
 
 def flux_repairs(flux: FluxFamily) -> dict[str, Repair]:
@@ -102,8 +106,8 @@ class EnhancedPakatiCanvas(PakatiCanvas):
         progress: Progress | None = None,
     ) -> Image.Image:  # fmt: skip
         """The best picture; `self.last` has the rest."""
-        engine = engine_for(self._models(), self._engines)
-        request = replace(self._request(), seed=seed, steps=steps, guidance=guidance)
+        engine = self.registry.engine(main_model(self.regions, self.model, self.registry))
+        request = Manner(seed, steps, guidance).request(self.regions)
         extent = request.regions.extent
         if engine.capabilities().model == EMBEDDED and max(extent) > LARGE:
             request = replace(request, regions=request.regions.at_extent(_smaller(extent)))
