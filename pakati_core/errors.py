@@ -5,12 +5,15 @@
     ├── ShapeError       numbers, tensors or pictures that do not fit each other
     ├── LayoutFileError  a region layout that is missing, damaged or from a newer Pakati
     ├── ModelError       a model folder or weights that are missing or damaged
-    └── OutputError      a result that could not be written
+    ├── OutputError      a result that could not be written
+    └── IdentityError    faces, references or a character that cannot be used
 
     PakatiWarning        the work goes on, but probably not as meant
 
 Every message is one sentence: what was given, what was wanted, what to do.
 """
+
+import warnings
 
 
 class PakatiError(Exception):
@@ -37,5 +40,14 @@ class OutputError(PakatiError):
     """A result that could not be written."""
 
 
+class IdentityError(PakatiError):
+    """Faces, references or a character that cannot be used."""
+
+
 class PakatiWarning(UserWarning):
     """The work goes on, but probably not as meant."""
+
+
+def warn(message: str) -> None:
+    """Names the line that called the one that warns."""
+    warnings.warn(message, PakatiWarning, stacklevel=3)

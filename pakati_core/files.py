@@ -36,6 +36,10 @@ def save_text(text: str, path: str | Path) -> None:
     _replace(Path(path), lambda draft: draft.write_text(text, encoding="utf-8"))
 
 
+def save_bytes(data: bytes, path: str | Path) -> None:
+    _replace(Path(path), lambda draft: draft.write_bytes(data))
+
+
 def _replace(path: Path, write) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .parts import warn
+from ..errors import warn
 from .ports import Engine
 
 EMBEDDED = "pakati-tiny"

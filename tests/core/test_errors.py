@@ -4,7 +4,10 @@ import pytest
 
 from pakati_core import errors
 
-CHILDREN = [errors.RegionError, errors.ShapeError, errors.LayoutFileError, errors.ModelError, errors.OutputError]
+CHILDREN = [
+    errors.RegionError, errors.ShapeError, errors.LayoutFileError, errors.ModelError, errors.OutputError,
+    errors.IdentityError,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("child", CHILDREN, ids=lambda child: child.__name__)
