@@ -2,12 +2,12 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import models, regions
+from . import characters, controls, models, regions
 
 
 class PakatiExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [*regions.NODES, *models.NODES]
+        return [*regions.NODES, *models.NODES, *characters.NODES, *controls.NODES]
 
 
 def comfy_entrypoint() -> PakatiExtension:

@@ -15,6 +15,9 @@ from ..pakati_core.shapes import Shape
 
 PakatiRegion = io.Custom("PAKATI_REGION")  # a PlacedRegion
 PakatiRegions = io.Custom("PAKATI_REGIONS")  # a RegionSet; its base prompt stays empty, the CONDITIONING has it
+LoraStack = io.Custom("LORA_STACK")  # shared with other packs: a list of (name, strength on the model, on the CLIP)
+PakatiFaces = io.Custom("PAKATI_FACES")  # a KnownFace
+PakatiCharacter = io.Custom("PAKATI_CHARACTER")  # a Role
 
 
 class PlacedRegion(NamedTuple):
