@@ -1,7 +1,7 @@
 """Edges for ControlNets: Canny's detector on the GPU or CPU, in torch alone.
 
-The steps and the numbers are those of kornia.filters.canny, which ComfyUI's node Canny calls, so both draw the same
-lines; OpenCV's thresholds of 0 to 255 count the same gradients.
+The steps and the numbers are those of kornia.filters.canny, which ComfyUI's node Canny calls: both draw the same lines,
+up to one pixel where both sides of a line are equally strong.
 """
 
 from __future__ import annotations

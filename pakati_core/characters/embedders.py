@@ -9,7 +9,7 @@ NAME.onnx        any recogniser that takes faces aligned to ArcFace's 112x112 te
 from __future__ import annotations
 
 import json
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -148,12 +148,11 @@ class InsightfaceEmbedder:
     @cached_property
     def app(self) -> Any:
         insightface = optional("insightface.app", "a pack of insightface", "insightface onnxruntime")
+        # By its path: a name that insightface does not find, it would fetch from the network.
+        modules, providers = ["detection", "recognition"], ["CPUExecutionProvider"]
         app = open_net(
-            lambda name: insightface.FaceAnalysis(
-                name, str(self.folder.parents[1]), allowed_modules=["detection", "recognition"],
-                providers=["CPUExecutionProvider"],
-            ), Path(self.folder.name),
-        )  # fmt: skip
+            partial(insightface.FaceAnalysis, allowed_modules=modules, providers=providers), self.folder.absolute()
+        )
         app.prepare(ctx_id=-1, det_size=(self.side, self.side))
         return app
 

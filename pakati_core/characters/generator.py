@@ -25,7 +25,7 @@ from .identity import Finding, Match, Person, Unknown, recognise
 from .ports import Embedder
 from .presets import Choice, LoraBook, LoraEntry, Preset, choose, load_lora_book, load_presets, load_sdxl_config
 from .prompts import assemble
-from .sdxl import SDXLPipelineManager, installed_model
+from .sdxl import SDXLPipelineManager
 
 RETRIES = 3  # further pictures where the policy is to retry
 OUT = Path("out/characters")
@@ -231,14 +231,12 @@ def jobs_for(
 
 
 def _default_manager(config: Any) -> SDXLPipelineManager:
-    wanted = config.model.base_model
-    if wanted != EMBEDDED:
-        try:
-            installed_model(wanted)
-        except ModelError as exc:
-            warn(f"{exc}; the embedded model paints instead")
-            wanted = EMBEDDED
-    return SDXLPipelineManager(wanted, _any_device(config), scheduler=config.generation.scheduler)
+    wanted, device = config.model.base_model, _any_device(config)
+    try:
+        return SDXLPipelineManager(wanted, device, scheduler=config.generation.scheduler)
+    except ModelError as exc:
+        warn(f"{exc}; the embedded model paints instead")
+        return SDXLPipelineManager(EMBEDDED, device)
 
 
 def _any_device(config: Any) -> str:

@@ -29,7 +29,7 @@ class SDXLPipelineManager:
     """model_path: a folder in diffusers' layout, a .safetensors file, the name of either in the models folder, or
     pakati-tiny. device: without CUDA the CPU is used, with a warning. use_sdpa: must be True.
 
-    Nothing is loaded before the first picture, and nothing is ever downloaded.
+    Nothing is loaded before the first picture, and nothing is ever downloaded. Raises ModelError if it is not there.
     """
 
     def __init__(
@@ -42,7 +42,8 @@ class SDXLPipelineManager:
     ):
         if not use_sdpa:
             raise ModelError("use_sdpa is off, but PyTorch's own attention is the only one here; leave it on")
-        self.model_path, self.scheduler = model_path, scheduler
+        self.model_path = model_path if str(model_path) == EMBEDDED else installed_model(model_path)
+        self.scheduler = scheduler
         self.device = _device(device)
         self.dtype = dtype if dtype and self.device != "cpu" else _dtype(self.device)
         self._pipeline: Any = None
@@ -66,7 +67,7 @@ class SDXLPipelineManager:
         return self._pipeline
 
     def _load(self) -> Any:
-        pipeline = load_pipeline(installed_model(self.model_path), self.device, self.dtype)
+        pipeline = load_pipeline(self.model_path, self.device, self.dtype)
         pipeline.set_progress_bar_config(disable=True)
         if self.scheduler:
             pipeline.scheduler = scheduler_called(self.scheduler, pipeline.scheduler.config)

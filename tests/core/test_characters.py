@@ -36,36 +36,36 @@ def manager() -> SDXLPipelineManager:
 
 @pytest.fixture
 def reference(tmp_path) -> Path:
-    path = tmp_path / "stella.png"
-    Image.fromarray(draw(Scene("grass", (Thing("star", "yellow", 0.5, 0.5, 0.3),)), 128)).save(path)
+    path = tmp_path / "rocco.png"
+    Image.fromarray(draw(Scene("grass", (Thing("house", "red", 0.5, 0.5, 0.3),)), 128)).save(path)
     return path
 
 
-def stella(reference: Path, **changes) -> dict[str, Preset]:
-    given = {"base_prompt": "a yellow star", "embedder": "pakati-tiny", "reference_images": [str(reference)]}
-    return {"stella": Preset.model_validate({**given, "generation_params": FAST, **changes})}
+def rocco(reference: Path, **changes) -> dict[str, Preset]:
+    given = {"base_prompt": "a red house", "embedder": "pakati-tiny", "reference_images": [str(reference)]}
+    return {"rocco": Preset.model_validate({**given, "generation_params": FAST, **changes})}
 
 
 def test_a_character_is_painted_checked_and_saved(manager, reference, tmp_path):
-    settings = {"steps": 12, "cfg_scale": 4.0, "size": [128, 128]}
-    generator = CharacterGenerator(manager, presets=stella(reference, generation_params=settings))
+    settings = {"steps": 20, "cfg_scale": 4.0, "size": [128, 128]}
+    generator = CharacterGenerator(manager, presets=rocco(reference, generation_params=settings))
     result = asyncio.run(
-        generator.generate_character("stella", "on grass", num_candidates=2, output_path=tmp_path / "out.png", seed=1)
+        generator.generate_character("rocco", "snow", num_candidates=2, output_path=tmp_path / "out.png", seed=1)
     )
     assert set(result) >= {"image_path", "prompt_used", "loras_used", "consistency_score", "generation_time"}
     assert Image.open(result["image_path"]).size == (128, 128)
-    assert result["prompt_used"] == "a yellow star, on grass"
+    assert result["prompt_used"] == "a red house, snow"
     assert (result["loras_used"], result["candidates"]) == ([], 2)
-    assert result["is_match"] and result["consistency_score"] > 0.75, "twelve steps paint a star that is one"
+    assert result["is_match"] and result["consistency_score"] > 0.75, result
 
 
 def test_painting_does_not_hold_up_the_event_loop(manager, reference, tmp_path):
-    generator = CharacterGenerator(manager, presets=stella(reference))
+    generator = CharacterGenerator(manager, presets=rocco(reference))
 
     async def both() -> int:
         ticks, painting = (
             0,
-            asyncio.ensure_future(generator.generate_character("stella", "on sand", output_path=tmp_path / "out.png")),
+            asyncio.ensure_future(generator.generate_character("rocco", "on sand", output_path=tmp_path / "out.png")),
         )
         while not painting.done():
             await asyncio.sleep(0.001)
@@ -77,7 +77,7 @@ def test_painting_does_not_hold_up_the_event_loop(manager, reference, tmp_path):
 
 
 def test_a_batch_of_a_character_is_the_same_when_it_goes_on(manager, reference, tmp_path):
-    generator, jobs = CharacterGenerator(manager, presets=stella(reference)), jobs_for("stella", "on snow", 3)
+    generator, jobs = CharacterGenerator(manager, presets=rocco(reference)), jobs_for("rocco", "on snow", 3)
 
     def stop(done: int, _total: int) -> None:
         if done == 1:
@@ -95,8 +95,8 @@ def test_a_batch_of_a_character_is_the_same_when_it_goes_on(manager, reference, 
 
 def test_retry_paints_again_while_no_face_is_found(manager, reference, tmp_path):
     """Three steps at 64 pixels leave nothing that the reader finds; keep and drop take that as it comes."""
-    generator = CharacterGenerator(manager, presets=stella(reference, base_prompt="", consistency_threshold=0.99))
-    (job,) = jobs_for("stella", "sky", 1, seed=8)
+    generator = CharacterGenerator(manager, presets=rocco(reference, base_prompt="", consistency_threshold=0.99))
+    (job,) = jobs_for("rocco", "sky", 1, seed=8)
     once, again = generator.paint(job), generator.paint(job | {"unknown": Unknown.retry})
     kept = generator.paint(job | {"unknown": Unknown.keep})
     assert once.facts["score"] is None and once.kept is False and kept.kept is True
@@ -104,9 +104,9 @@ def test_retry_paints_again_while_no_face_is_found(manager, reference, tmp_path)
 
 
 def test_without_references_nothing_is_filtered_and_that_is_said(manager, reference):
-    generator = CharacterGenerator(manager, presets=stella(reference, reference_images=["nowhere.png"]))
+    generator = CharacterGenerator(manager, presets=rocco(reference, reference_images=["nowhere.png"]))
     with pytest.warns(PakatiWarning, match="nowhere.png"):
-        painted = generator.paint(jobs_for("stella", "sky", 1)[0])
+        painted = generator.paint(jobs_for("rocco", "sky", 1)[0])
     assert painted.kept is None and painted.facts["score"] is None
 
 
@@ -133,26 +133,26 @@ def test_loras_of_character_and_background_are_loaded_and_let_go(manager, refere
         }
     )
     loader = Recorder()
-    presets = stella(reference, lora_name="luca", lora_weight=0.85)
+    presets = rocco(reference, lora_name="luca", lora_weight=0.85)
     generator = CharacterGenerator(manager, loader, presets=presets, lora_book=book)
-    generator.generate("stella", "sky", background="porto", output_path=tmp_path / "out.png", seed=1)
+    generator.generate("rocco", "sky", background="porto", output_path=tmp_path / "out.png", seed=1)
     assert loader.calls == [[("luca", 0.85), ("porto", 0.6)], "unloaded"]
-    assert generator.plan("stella", "sky").prompt == "luca, boy, a yellow star, sky"
+    assert generator.plan("rocco", "sky").prompt == "luca, boy, a red house, sky"
 
 
 def test_a_lora_file_that_is_missing_is_said_and_an_unknown_name_refused(manager, reference):
     book = LoraBook.model_validate({"characters": {"luca": {"lora_path": "/nowhere/luca.safetensors"}}})
     with pytest.warns(PakatiWarning, match="/nowhere"):
         assert (
-            CharacterGenerator(manager, presets=stella(reference, lora_name="luca"), lora_book=book)
-            .plan("stella", "sky")
+            CharacterGenerator(manager, presets=rocco(reference, lora_name="luca"), lora_book=book)
+            .plan("rocco", "sky")
             .loras
             == ()
         )
     with pytest.raises(IdentityError, match="lora_registry"):
-        CharacterGenerator(manager, presets=stella(reference, lora_name="nobody")).plan("stella", "sky")
-    with pytest.raises(IdentityError, match="there is stella"):
-        CharacterGenerator(manager, presets=stella(reference)).plan("luca", "sky")
+        CharacterGenerator(manager, presets=rocco(reference, lora_name="nobody")).plan("rocco", "sky")
+    with pytest.raises(IdentityError, match="there is rocco"):
+        CharacterGenerator(manager, presets=rocco(reference)).plan("luca", "sky")
 
 
 # --- the command ----------------------------------------------------------------------------------------------------
@@ -160,8 +160,8 @@ def test_a_lora_file_that_is_missing_is_said_and_an_unknown_name_refused(manager
 
 def test_the_command_paints_candidates_and_goes_on(reference, tmp_path, capsys):
     presets = tmp_path / "cast.json"
-    presets.write_text(json.dumps({name: preset.to_dict() for name, preset in stella(reference).items()}))
-    call = ["character", "stella", "on grass", "--candidates", "2", "--presets", str(presets), "--out"]
+    presets.write_text(json.dumps({name: preset.to_dict() for name, preset in rocco(reference).items()}))
+    call = ["character", "rocco", "on grass", "--candidates", "2", "--presets", str(presets), "--out"]
     code = main([*call, str(tmp_path / "out"), "--no-face", "keep", "--model", "pakati-tiny"])
     said = capsys.readouterr().out
     assert code in (0, 1) and "2 painted now" in said and "00002.png" in said
@@ -173,10 +173,10 @@ def test_the_command_paints_candidates_and_goes_on(reference, tmp_path, capsys):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["nobody", "sky"], "stella, rocco"),
-        (["stella", "sky", "--candidates", "0"], "at least 1"),
-        (["stella", "sky", "--presets", "nowhere.yaml"], "nowhere.yaml"),
-        (["stella", "sky", "--model", "nowhere"], "nowhere"),
+        (["nobody", "sky"], "rocco, nina"),
+        (["rocco", "sky", "--candidates", "0"], "at least 1"),
+        (["rocco", "sky", "--presets", "nowhere.yaml"], "nowhere.yaml"),
+        (["rocco", "sky", "--model", "nowhere"], "nowhere"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_sentence(monkeypatch, tmp_path, capsys, arguments, words):
@@ -320,7 +320,7 @@ def test_candidates_and_filter_as_in_the_documents(model, models, monkeypatch, r
     """The fourth example, word for word but for the reference picture and its number of candidates."""
     configs = tmp_path / "configs" / "generation"
     configs.mkdir(parents=True)
-    preset = {"base_prompt": "a yellow star", "generation_params": FAST}
+    preset = {"base_prompt": "a red house", "generation_params": FAST}
     (configs / "character_presets.yaml").write_text(json.dumps({"luca": preset}))
     quality = {"standard": {"steps": 2, "cfg_scale": 3.0}}
     config = {"model": {"base_model": model}, "generation": {"quality_presets": quality}}

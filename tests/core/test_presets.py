@@ -61,7 +61,7 @@ def test_unknown_keys_are_kept_at_every_depth(tmp_path):
 
 def test_without_a_file_there_are_the_characters_of_the_embedded_world(monkeypatch, tmp_path):
     monkeypatch.setenv("PAKATI_CONFIGS", str(tmp_path))
-    assert {"stella", "rocco"} <= set(load_presets())
+    assert {"rocco", "nina"} <= set(load_presets())
     (tmp_path / "character_presets.yaml").write_text("mia: {base_prompt: mia}")
     assert list(load_presets()) == ["mia"]
 
