@@ -50,6 +50,6 @@ def _vector(odds: tuple[Tensor, Tensor], thing: Finding) -> np.ndarray:
 
 def _box(thing: Finding, image: Image.Image) -> Box:
     half = thing.radius * min(image.size)
-    return Box(thing.x * image.width - half, thing.y * image.height - half, 2 * half, 2 * half).clamp(
+    return Box(thing.x * image.width - half, thing.y * image.height - half, 2 * half, 2 * half).intersect(
         Box(0, 0, image.width, image.height)
     )
