@@ -1,13 +1,36 @@
 """The ComfyUI adapters: one file per menu group, each with its list NODES."""
 
+import sys
+from pathlib import Path
+
 from comfy_api.latest import ComfyExtension, io
 
-from . import characters, controls, models, regions
+from . import canvas, characters, controls, editor, judge, models, refine, regions
 
 
 class PakatiExtension(ComfyExtension):
+    async def on_load(self) -> None:
+        register_routes()
+
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [*regions.NODES, *models.NODES, *characters.NODES, *controls.NODES]
+        menus = editor, regions, models, canvas, judge, refine, characters, controls
+        return [node for menu in menus for node in menu.NODES]
+
+
+def register_routes() -> None:
+    """Only where the host's server runs; a listing of the nodes needs none."""
+    server = getattr(sys.modules.get("server"), "PromptServer", None)
+    if getattr(server, "instance", None) is None:
+        return
+    import folder_paths
+
+    from . import canvases, routes, templates
+
+    def projects() -> Path:
+        return Path(folder_paths.get_output_directory()) / canvases.FOLDER
+
+    kept = Path(folder_paths.get_system_user_directory("pakati")) / "templates"
+    routes.register(server.instance.routes, templates.Templates(kept), canvases.Canvases(projects))
 
 
 def comfy_entrypoint() -> PakatiExtension:

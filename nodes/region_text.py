@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -58,3 +61,15 @@ def _true_span(words: Tensor, mask: Tensor | None, tokens: dict, clip) -> tuple[
         while last and not isinstance(last[-1][0], Tensor) and last[-1][0] == pad:
             last, count = last[:-1], count - 1
     return 0, max(1, count)
+
+
+def with_extras(number: Callable | None, clip, conditioning, texts: dict[str, str]):
+    """The conditioning with what the model needs beside the words of `texts`; number: see Architecture."""
+    if number is None or not texts:
+        return conditioning
+    parts = []
+    for embedding, options in conditioning:
+        found = {name: number(clip, text, options) for name, text in texts.items()}
+        extras = {name: each for name, each in found.items() if each is not None}
+        parts.append([embedding, {**options, KEY: replace(options[KEY], extras=extras)}])
+    return parts

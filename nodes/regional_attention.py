@@ -13,6 +13,7 @@ from comfy.patcher_extension import WrappersMP
 
 from ..pakati_core.attention import (
     Frame,
+    RegionalText,
     Rows,
     Sequence,
     attend_joint_rows,
@@ -28,9 +29,10 @@ from ..pakati_core.errors import PakatiError
 from ..pakati_core.regions import RegionSet
 from .architectures import Architecture, architecture_of, is_reachable
 from .latent_blending import blend_regions
-from .region_text import KEY, with_regions
+from .region_text import KEY, with_extras, with_regions
 from .region_time import in_time
 from .regional_call import CALL, RegionalCall
+from .regional_patches import WordsRead, beside_patches
 from .regional_sampling import draw_own_noise, guide_regions, has_own_guidance, has_own_seed
 
 ARGUMENTS = ("heads", "mask", "attn_precision", "skip_reshape", "skip_output_reshape")  # after q, k, v, by position
@@ -52,8 +54,10 @@ def apply_regions(model, clip, positive, negative, regions: RegionSet, blend_whe
     wanted = {region.id: region.prompt for region in regions.regions}
     unwanted = {region.id: region.negative for region in regions.regions if region.negative.strip()}
     positive = with_regions(clip, positive, regions, wanted, fill)
+    negative = with_regions(clip, negative, regions, unwanted, fill)
     model = _sample_by_regions(reach_regions(model), regions)
-    return model, positive, with_regions(clip, negative, regions, unwanted, fill)
+    number = architecture_of(network).number
+    return model, with_extras(number, clip, positive, wanted), with_extras(number, clip, negative, unwanted)
 
 
 def reach_regions(model):
@@ -82,11 +86,24 @@ def _publish_regions(executor, model, conds, x_in, timestep, model_options):
     texts = {}
     for cond in (cond for group in conds if group is not None for cond in group if KEY in cond):
         area = cond.get("area")
-        texts[cond["uuid"]] = cond[KEY], Frame(*x_in.shape[-2:], None if area is None else tuple(area))
+        text = _adapted(model, cond[KEY], x_in.device)
+        texts[cond["uuid"]] = text, Frame(*x_in.shape[-2:], None if area is None else tuple(area))
     if texts:
         options = {**model_options.get("transformer_options", {}), KEY: texts}
         model_options = {**model_options, "transformer_options": options}
     return executor(model, conds, x_in, timestep, model_options)
+
+
+def _adapted(model, text: RegionalText, device: torch.device) -> RegionalText:
+    """The text as this model reads it: made once for each state of its weights, that is once a run."""
+    adapt = architecture_of(model.diffusion_model).adapt
+    if adapt is None or not text.extras:
+        return text
+    patcher = model.current_patcher
+    state = id(model), None if patcher is None else patcher.patches_uuid, device
+    if text.adapted is None or text.adapted[0] != state:
+        text.adapted = state, adapt(model, text, device)
+    return text.adapted[1]
 
 
 def _join_prompts(executor, x, t, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):
@@ -94,7 +111,11 @@ def _join_prompts(executor, x, t, c_concat=None, c_crossattn=None, control=None,
     rows = _rows(executor.class_obj.model_sampling, x, t, c_crossattn, options)
     if not any(row.text for row in rows):
         return executor(x, t, c_concat, c_crossattn, control, options, **kwargs)
+    if x.ndim > 4 and x.shape[2] > 1:
+        raise PakatiError(f"regions are for pictures, and this latent has {x.shape[2]} frames; use a latent of one")
     family = architecture_of(executor.class_obj.diffusion_model)
+    if family.adapt is not None and kwargs.get("t5xxl_ids") is not None:
+        raise PakatiError("regions cannot be trained with; sample without gradients, or train without regions")
     join = _join_sequence if family.joint else _join_keys
     c_crossattn, call, options = join(executor.class_obj, family, rows, x.shape[-2:], c_crossattn, options, kwargs)
     token = CALL.set(call)
@@ -121,8 +142,9 @@ def _join_keys(model, family: Architecture, rows, latent, context, options: dict
     """For models that read words by cross-attention."""
     grid = family.grid(model.diffusion_model, *latent) if family.patch else latent
     length = unmistakable_length(max(row.prompts.total for row in rows), *grid)
-    override = CrossOverride(rows, length, grid, options.get("optimized_attention_override"))
-    options = {**options, "optimized_attention_override": override}
+    words = WordsRead(length, rows[-1].stop)
+    override = CrossOverride(rows, words, grid, options.get("optimized_attention_override"))
+    options = beside_patches({**options, "optimized_attention_override": override}, words, context.shape[1])
     return join_prompts(context, rows, length), RegionalCall(rows, grid, latent), options
 
 
@@ -139,7 +161,7 @@ def _join_sequence(model, family: Architecture, rows, latent, context, options: 
     pixels = -(-grid[0] * grid[1] // multiple) * multiple
     joined = join_shared(context, rows, multiple, avoid=pixels if family.refines_words else -1)
     call = RegionalCall(joined.rows, grid, latent, before, joined)
-    override = JointOverride(call, family.refines_words, options.get("optimized_attention_override"))
+    override = JointOverride(call, family, options.get("optimized_attention_override"))
     options = {**options, "optimized_attention_override": override}
     if family.counts_words:
         options["patches"] = _with_positions(options.get("patches", {}), joined.positions)
@@ -195,15 +217,17 @@ class _Override:
 
 
 class CrossOverride(_Override):
-    def __init__(self, rows: list[Rows], keys: int, grid: tuple[int, int], inner):
-        self.rows, self.keys, self.grid, self.inner = rows, keys, grid, inner
+    def __init__(self, rows: list[Rows], words: WordsRead, grid: tuple[int, int], inner):
+        self.rows, self.words, self.grid, self.inner = rows, words, grid, inner
 
     @torch.compiler.disable
     def __call__(self, func, q, k, v, *args, **kwargs):
-        if k.shape[-2] != self.keys:
+        common = self.words.take(k.shape[-2])
+        if common is None:
             return self._stock(func, q, k, v, *args, **kwargs)
         attention, named = self._attention(func, args, kwargs)
-        return attend_rows(attention, q, k, v, self.rows, self._grid(q.shape[-2], named.get("transformer_options")))
+        grid = self._grid(q.shape[-2], named.get("transformer_options"))
+        return attend_rows(attention, q, k, v, self.rows, grid, common)
 
     def _grid(self, tokens: int, options: dict | None) -> tuple[int, int]:
         shape = tuple((options or {}).get("activations_shape", (0, 0))[-2:])
@@ -214,19 +238,20 @@ class CrossOverride(_Override):
 
 
 class JointOverride(_Override):
-    def __init__(self, call: RegionalCall, refines_words: bool, inner):
-        self.call, self.refines_words, self.inner = call, refines_words, inner
+    def __init__(self, call: RegionalCall, family: Architecture, inner):
+        self.call, self.family, self.inner = call, family, inner
 
     @torch.compiler.disable
     def __call__(self, func, q, k, v, *args, **kwargs):
         total, words, pixels = k.shape[-2], self.call.joined.words, self.call.grid[0] * self.call.grid[1]
         known = q.shape[-2] == total and q.shape[0] == self.call.rows[-1].stop
-        if known and self.refines_words and total == words:
+        if known and self.family.refines_words and total == words:
             return attend_word_rows(self._attention(func, args, kwargs)[0], q, k, v, self.call.rows)
         if not known or total < self.call.before + words + pixels:
             return self._stock(func, q, k, v, *args, **kwargs)
         if v.ndim > q.ndim:  # SD3 folds the heads of queries and keys, and not of values
             v = v.flatten(2)
-        sequence = Sequence(self.call.before, words, self.call.before + words, pixels, total)
+        first = total - pixels if self.family.image_last else self.call.before + words
+        sequence = Sequence(self.call.before, words, first, pixels, total)
         attention, _ = self._attention(func, args, kwargs)
         return attend_joint_rows(attention, q, k, v, self.call.rows, sequence, self.call.grid)

@@ -45,7 +45,48 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--steps", type=int, help="denoising steps; the model's own default if not given")
     generate.add_argument("--guidance", type=float, help="guidance scale; the model's own default if not given")
     generate.add_argument("--model", default="pakati-tiny", help="diffusers folder, .safetensors file or pakati-tiny")
+    generate.add_argument("--project", type=Path, metavar="NAME.pakati", help="also keep it as a canvas to edit")
     generate.set_defaults(run=_generate)
+
+    edit = verbs.add_parser("edit", help="paint one region of a project anew; every other pixel stays")
+    edit.add_argument("project", type=Path, metavar="NAME.pakati")
+    edit.add_argument("--region", required=True, help="id of the region")
+    edit.add_argument("--prompt", help="what it is to show; its old prompt if not given")
+    edit.add_argument("--seed", type=int, default=0)
+    edit.add_argument("--steps", type=int)
+    edit.add_argument("--guidance", type=float)
+    edit.add_argument("--strength", type=float, default=1.0, help="above 0, up to 1, which starts from pure noise")
+    edit.add_argument("--mode", default="native", help="native: at its own size; detail: at the model's best size")
+    edit.add_argument("--blend", default="best", help="best, feather or poisson")
+    edit.add_argument("--out", type=Path, metavar="PICTURE")
+    edit.set_defaults(run=_edit)
+
+    history = verbs.add_parser("history", help="list the steps of a project")
+    history.add_argument("project", type=Path, metavar="NAME.pakati")
+    history.add_argument("--out", type=Path, metavar="PICTURE", help="draw them side by side")
+    history.set_defaults(run=_history)
+
+    for verb, text in (("undo", "go back one step"), ("redo", "take back an undo")):
+        travel = verbs.add_parser(verb, help=f"{text} in a project")
+        travel.add_argument("project", type=Path, metavar="NAME.pakati")
+        travel.add_argument("--out", type=Path, metavar="PICTURE")
+        travel.set_defaults(run=_travel, verb=verb)
+
+    refine = verbs.add_parser("refine", help="paint a layout, judge it and repair it until its questions are answered")
+    refine.add_argument("layout", type=Path, metavar="REGIONS.json")
+    refine.add_argument("--out", type=Path, required=True, metavar="DIR", help="taken up again where it was cut off")
+    refine.add_argument("--rounds", type=int, default=5, help="pictures at most")
+    refine.add_argument("--target", type=float, default=0.9, help="score from which it is content, 0 to 1")
+    refine.add_argument("--seed", type=int, default=0)
+    refine.add_argument("--steps", type=int, help="denoising steps; the model's own default if not given")
+    refine.add_argument("--model", default="pakati-tiny", help="diffusers folder, .safetensors file or pakati-tiny")
+    refine.add_argument(
+        "--judge",
+        default="reader",
+        metavar="JUDGE",
+        help="reader, measurements, or a model behind openai:, ollama:, gemini: or anthropic:",
+    )
+    refine.set_defaults(run=_refine)
 
     regions = verbs.add_parser("regions", help="draw a layout")
     regions.add_argument("layout", type=Path, metavar="REGIONS.json")
@@ -85,9 +126,98 @@ def _generate(args: argparse.Namespace) -> int:
 
     layout = RegionSet.load(args.layout)
     check_picture_path(args.out)
+    if args.project:
+        return _generate_project(layout, args)
     request = Request(layout, seed=args.seed, steps=args.steps, guidance=args.guidance)
     save_picture(_engine(args.model).generate(request, _bar("painting")).image, args.out)
     return 0
+
+
+def _generate_project(layout, args: argparse.Namespace) -> int:
+    from .canvas import PakatiCanvas
+    from .errors import ProjectError
+    from .files import check_writable, save_picture
+
+    if args.project.exists():
+        raise ProjectError(f"{args.project} is there already; give another name, or use `pakati edit`")
+    check_writable(args.project.absolute().parent)
+    canvas = PakatiCanvas.of(layout, args.model)
+    canvas.generate(args.seed, args.steps, args.guidance, _bar("painting"))
+    canvas.save(args.project)
+    save_picture(canvas.image, args.out)
+    return 0
+
+
+def _edit(args: argparse.Namespace) -> int:
+    from .canvas import PakatiCanvas
+    from .files import check_picture_path
+
+    if args.out:
+        check_picture_path(args.out)
+    canvas = PakatiCanvas.open(args.project, autosave=True)
+    names = ("steps", "guidance", "strength", "mode", "blend")
+    canvas.edit(args.region, args.prompt, args.seed, _bar("painting"), **{name: getattr(args, name) for name in names})
+    return _told(canvas, args.out)
+
+
+def _history(args: argparse.Namespace) -> int:
+    from .canvas import PakatiCanvas, describe, draw_strip
+    from .files import save_picture
+
+    history = PakatiCanvas.open(args.project).history
+    print("\n".join(describe(history)))
+    if args.out:
+        save_picture(draw_strip(history), args.out)
+    return 0
+
+
+def _travel(args: argparse.Namespace) -> int:
+    from .canvas import PakatiCanvas
+    from .files import check_picture_path
+
+    if args.out:
+        check_picture_path(args.out)
+    canvas = PakatiCanvas.open(args.project, autosave=True)
+    canvas.undo() if args.verb == "undo" else canvas.redo()
+    return _told(canvas, args.out)
+
+
+def _told(canvas, out: Path | None) -> int:
+    from .canvas import describe
+    from .files import save_picture
+
+    print(next(line for line in describe(canvas.history) if line.startswith("*")))
+    if out:
+        save_picture(canvas.image, out)
+    return 0
+
+
+def _refine(args: argparse.Namespace) -> int:
+    from .engines import Request
+    from .files import save_picture
+    from .judge import ReplayJudge, judge_called
+    from .refine import Config, IterativeRefinementEngine, draw_chart, draw_report
+    from .regions import RegionSet
+
+    request = Request(RegionSet.load(args.layout), args.seed, args.steps)
+    judge = ReplayJudge(args.out / "answers", judge_called(args.judge))
+    loop = IterativeRefinementEngine(_engine(args.model), judge)
+    config = Config(args.rounds, args.target, seed=args.seed)
+    result = loop.refine(request, config=config, folder=args.out, on_pass=_say_pass)
+    save_picture(draw_report(result.state, result.images), args.out / "report.png")
+    save_picture(draw_chart(result.state), args.out / "chart.png")
+    save_picture(result.final_image, args.out / "best.png")
+    score = "no verdict" if result.satisfaction_score is None else f"{result.satisfaction_score:.2f}"
+    print(f"{args.out}: picture {result.state.best_index} is the best, {score}; {result.decision.reason}")
+    return 0 if result.decision.outcome == "satisfied" else 1
+
+
+def _say_pass(state, _image, decision) -> None:
+    made = state.passes[-1]
+    score = "no verdict" if made.score is None else f"{made.score:.2f}"
+    print(
+        f"  {made.attempt.index}  {score}  {made.attempt.route} {', '.join(made.attempt.regions)}-> {decision.reason}"
+    )
 
 
 def _regions(args: argparse.Namespace) -> int:

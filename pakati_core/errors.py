@@ -4,7 +4,11 @@
     ├── RegionError      a region that cannot be used; the message names it
     ├── ShapeError       numbers, tensors or pictures that do not fit each other
     ├── LayoutFileError  a region layout that is missing, damaged or from a newer Pakati
-    ├── ModelError       a model folder or weights that are missing or damaged
+    ├── CanvasError      a step that a canvas cannot take, such as undo at the first one
+    ├── ProjectError     a project file that is missing, damaged, unsafe or from a newer Pakati
+    ├── ModelError       a model folder or weights that are missing or damaged, or cannot do what is asked
+    ├── JudgeError       questions, answers or a judge's settings that cannot be used
+    ├── RefineError      a refinement that cannot be begun or taken up again
     ├── OutputError      a result that could not be written
     └── IdentityError    faces, references or a character that cannot be used
 
@@ -32,8 +36,24 @@ class LayoutFileError(PakatiError):
     """A region layout that is missing, damaged or from a newer Pakati."""
 
 
+class CanvasError(PakatiError):
+    """A step that a canvas cannot take."""
+
+
+class ProjectError(PakatiError):
+    """A project file that is missing, damaged, unsafe or from a newer Pakati."""
+
+
 class ModelError(PakatiError):
-    """A model folder or weights that are missing or damaged."""
+    """A model folder or weights that are missing or damaged, or cannot do what is asked."""
+
+
+class JudgeError(PakatiError):
+    """Questions, answers or a judge's settings that cannot be used."""
+
+
+class RefineError(PakatiError):
+    """A refinement that cannot be begun or taken up again."""
 
 
 class OutputError(PakatiError):

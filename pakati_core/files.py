@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image
 
@@ -36,8 +38,44 @@ def save_text(text: str, path: str | Path) -> None:
     _replace(Path(path), lambda draft: draft.write_text(text, encoding="utf-8"))
 
 
+def save_whole(path: Path, write: Callable[[BinaryIO], None], check: Callable[[], None] | None = None) -> None:
+    """Write a file so that a crash, or a power cut, at any moment leaves either the old one or the new one.
+
+    write: fills the open draft.  check: called just before the draft takes the file's place; what it raises keeps the
+    old file. Raises OutputError.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(draft, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        if check:
+            check()
+        os.replace(draft, path)
+        _sync_folder(path.absolute().parent)
+    except OSError as exc:
+        raise OutputError(f"{path} cannot be written: {exc.strerror or exc}; choose another folder") from exc
+    finally:
+        with suppress(OSError):
+            draft.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    """So that the new name survives a power cut, too. Windows knows no such thing."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 def save_bytes(data: bytes, path: str | Path) -> None:
-    _replace(Path(path), lambda draft: draft.write_bytes(data))
+    def write(file: BinaryIO) -> None:
+        file.write(data)
+
+    save_whole(Path(path), write)
 
 
 def _replace(path: Path, write) -> None:

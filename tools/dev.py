@@ -2,7 +2,7 @@
 
     python tools/dev.py demo      make .venv, then draw the demonstration into out/demo
     python tools/dev.py test      linters, then every ring of tests that this machine allows
-    python tools/dev.py record    record ComfyUI's node definitions for the browser tests
+    python tools/dev.py record    record ComfyUI's node definitions for the browser tests, and pictures of new nodes
     python tools/dev.py clean     remove .venv, out and caches
 
 What follows the verb is handed on: `python tools/dev.py test -k feather`.
@@ -74,6 +74,8 @@ def record(rest: list[str]) -> None:
         sys.exit("recording needs a ComfyUI checkout with its Python: see `python tools/find_host.py`")
     env = {"COMFYUI_PATH": str(host), "PAKATI_RECORD": "1"}
     test_in_host(host_python, "tests/host/test_server.py", "-k", "recorded", rest=rest, env=env)
+    args = ("tests/web/test_help.py", "-k", "missing")
+    pytest("pictures of new nodes", PYTHON, *args, rest=rest, env={"PAKATI_RECORD": "1"})
 
 
 def clean(rest: list[str]) -> None:

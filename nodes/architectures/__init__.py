@@ -6,7 +6,9 @@ A new family is a row here, and a file beside this one where its positions or it
 from __future__ import annotations
 
 from ...pakati_core.errors import PakatiError
+from .anima import adapt_words, number_words
 from .architecture import Architecture, is_kind
+from .hunyuan import refine_apart, refuse_quotes
 from .lumina import share_captions
 
 FAMILIES = (
@@ -18,9 +20,17 @@ FAMILIES = (
     Architecture("SD3", "comfy.ldm.modules.diffusionmodules.mmdit.MMDiT", registers="register_length"),
     Architecture("AuraFlow", "comfy.ldm.aura.mmdit.MMDiT", registers="register_tokens"),
     Architecture("Krea 2", "comfy.ldm.krea2.model.SingleStreamDiT", refines_words=True, patch="patch"),
+    Architecture(
+        "HunyuanImage", "comfy.ldm.hunyuan_video.model.HunyuanVideo", image_last=True, prepare=refine_apart,
+        number=refuse_quotes,
+    ),
+    Architecture(
+        "Anima", "comfy.ldm.anima.model.Anima", joint=False, patch="patch_spatial", number=number_words,
+        adapt=adapt_words,
+    ),
     Architecture("Cosmos-Predict2", "comfy.ldm.cosmos.predict2.MiniTrainDIT", joint=False, patch="patch_spatial"),
     Architecture("Wan", "comfy.ldm.wan.model.WanModel", joint=False),
-)
+)  # fmt: skip
 
 
 def architecture_of(network) -> Architecture:

@@ -18,7 +18,9 @@ class Architecture:
     [1,N,C]. counts_words: words have positions, and `post_input` patches can set them. left_filled: words are filled
     up on the left to this number where words are counted. masks: `attention_mask` hides words from all.
     refines_words: words attend to words before they meet the image. image_shift: the image's positions may begin
-    after the words. prepare: patches a cloned MODEL.
+    after the words. image_last: what stands between words and image belongs to no prompt. prepare: patches a cloned
+    MODEL. number: (CLIP, prompt, options of the conditioning) -> what the model needs beside a prompt's words. adapt:
+    (BaseModel, RegionalText, device) -> the text that attention reads.
     """
 
     name: str
@@ -31,7 +33,10 @@ class Architecture:
     masks: bool = False
     refines_words: bool = False
     image_shift: bool = False
+    image_last: bool = False
     prepare: Callable | None = None
+    number: Callable | None = None
+    adapt: Callable | None = None
 
     def grid(self, network, height: int, width: int) -> tuple[int, int]:
         """Image tokens of a latent, rounded up as every model here rounds."""
@@ -50,4 +55,5 @@ class Architecture:
 
 
 def is_kind(network, name: str) -> bool:
+    network = getattr(network, "_orig_mod", network)  # torch.compile's
     return any(f"{cls.__module__}.{cls.__qualname__}" == name for cls in type(network).__mro__)

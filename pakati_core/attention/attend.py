@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from .plan import AttentionPlan
 
@@ -37,43 +38,52 @@ class Prompts(NamedTuple):
 
 def attend(
     attention: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, prompts: Prompts,
-    dense_keys: int | None = None,
+    dense_keys: int | None = None, common: int = 0,
 ) -> Tensor:  # fmt: skip
     """Cross-attention of image tokens to their own prompts.
 
     attention: (q, k, v, mask) -> out; mask is None or additive [queries, keys].
-    q: [..., T, C]; k, v: [..., S, C] with S >= prompts.total; keys beyond the total are padding that nobody sees.
+    q: [..., T, C]; k, v: [..., S, C] with S >= prompts.total; keys beyond the total are padding that nobody sees, but
+    for the last `common` ones, which all see.
     Returns what `attention` returns, [..., T, C].
     """
     v = strengthened(v, prompts)
     if plan.whole is not None:
-        return attention(q, *_keys(k, v, *prompts.span(plan.whole)), None)
+        return attention(q, *own_keys(k, v, *prompts.span(plan.whole), common), None)
     if prompts.total <= (DENSE_KEYS if dense_keys is None else dense_keys):
-        k, v = _keys(k, v, 0, prompts.total)
-        return attention(q, k, v, plan.bias(prompts.lengths, dtype=q.dtype))
-    return _grouped(attention, q, k, v, plan, prompts)
+        k, v = own_keys(k, v, 0, prompts.total, common)
+        return attention(q, k, v, pad(plan.bias(prompts.lengths, dtype=q.dtype), (0, common)))
+    return _grouped(attention, q, k, v, plan, prompts, common)
 
 
 def _grouped(
-    attention: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, prompts: Prompts
-) -> Tensor:
+    attention: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, prompts: Prompts,
+    common: int,
+) -> Tensor:  # fmt: skip
     tokens, parts = [], []
     for group in plan.groups:
         tokens.append(group.tokens)
-        parts.append(attention(q.index_select(-2, group.tokens), *_keys(k, v, *prompts.span(group.prompt)), None))
+        keys = own_keys(k, v, *prompts.span(group.prompt), common)
+        parts.append(attention(q.index_select(-2, group.tokens), *keys, None))
     if len(plan.edge):
         tokens.append(plan.edge)
-        k, v = _keys(k, v, 0, prompts.total)
-        parts.append(attention(q.index_select(-2, plan.edge), k, v, plan.bias(prompts.lengths, plan.edge, q.dtype)))
+        keys = own_keys(k, v, 0, prompts.total, common)
+        bias = pad(plan.bias(prompts.lengths, plan.edge, q.dtype), (0, common))
+        parts.append(attention(q.index_select(-2, plan.edge), *keys, bias))
     first = parts[0]
     out = first.new_empty(*first.shape[:-2], q.shape[-2], first.shape[-1])
     return out.index_copy_(-2, torch.cat(tokens), torch.cat(parts, -2))
 
 
-def _keys(k: Tensor, v: Tensor, start: int, length: int) -> tuple[Tensor, Tensor]:
-    if length == k.shape[-2]:
-        return k, v
-    return k.narrow(-2, start, length), v.narrow(-2, start, length)
+def own_keys(k: Tensor, v: Tensor, start: int, length: int, common: int = 0) -> tuple[Tensor, Tensor]:
+    """One prompt's keys and values, and the last `common` ones."""
+    last = k.shape[-2] - common
+    if start + length == last and (start == 0 or not common):
+        return k[..., start:, :], v[..., start:, :]
+    own = k.narrow(-2, start, length), v.narrow(-2, start, length)
+    if not common:
+        return own
+    return torch.cat([own[0], k[..., last:, :]], -2), torch.cat([own[1], v[..., last:, :]], -2)
 
 
 def strengthened(v: Tensor, prompts: Prompts, first: int = 0) -> Tensor:

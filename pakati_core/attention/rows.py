@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .attend import Prompts, attend
+from .attend import Prompts, attend, own_keys
 from .joint import Sequence, attend_joint, attend_words
 from .text import Frame, RegionalText
 
@@ -50,6 +50,7 @@ class Joined(NamedTuple):
 
     context: [B,words,C]. pads: [words] bool, filled up to the model's multiple. positions: [words] int64, where each
     token would stand if its prompt were alone. before_image: [words] int64, the same counted back from the image.
+    lengths: of the prompts, one after the other, padding included.
     """
 
     context: Tensor
@@ -57,6 +58,7 @@ class Joined(NamedTuple):
     positions: Tensor
     before_image: Tensor
     rows: list[Rows]
+    lengths: tuple[int, ...]
 
     @property
     def words(self) -> int:
@@ -77,9 +79,8 @@ def join_shared(context: Tensor, rows: list[Rows], multiple: int = 1, avoid: int
     words = sum(piece.filled for piece in pieces.values())
     words += multiple if words == avoid else 0
     starts = {key: piece.start for key, piece in pieces.items()}
-    return Joined(
-        *_laid_out(context, list(pieces.values()), words), [_placed(row, base, starts, multiple) for row in rows]
-    )
+    placed = [_placed(row, base, starts, multiple) for row in rows]
+    return Joined(*_laid_out(context, list(pieces.values()), words), placed, tuple(p.filled for p in pieces.values()))
 
 
 class _Piece(NamedTuple):
@@ -139,18 +140,18 @@ def attend_word_rows(attention: Callable[..., Tensor], q: Tensor, k: Tensor, v: 
 
 
 def attend_rows(
-    attention: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, rows: list[Rows], grid: tuple[int, int]
-) -> Tensor:
+    attention: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, rows: list[Rows], grid: tuple[int, int],
+    common: int = 0,
+) -> Tensor:  # fmt: skip
     """`attend` for each conditioning of a batch; the batch is dimension 0, tokens are dimension -2."""
     parts = []
     for row in rows:
         q_, k_, v_ = (part[row.start : row.stop] for part in (q, k, v))
         if row.text is None or row.frame is None:
-            base = row.prompts.lengths[0]
-            parts.append(attention(q_, k_[..., :base, :], v_[..., :base, :], None))
+            parts.append(attention(q_, *own_keys(k_, v_, 0, row.prompts.lengths[0], common), None))
         else:
             plan = row.text.plan(row.active, row.frame, grid, q.device)
-            parts.append(attend(attention, q_, k_, v_, plan, row.prompts))
+            parts.append(attend(attention, q_, k_, v_, plan, row.prompts, common=common))
     return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 

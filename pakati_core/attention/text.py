@@ -26,12 +26,15 @@ class Frame(NamedTuple):
 class RegionalText:
     """prompts: id of a region -> [1,tokens,channels]. A region without an entry leaves its area to the base prompt.
 
-    offsets: id -> position of its first token in a prompt that is alone; 0 where there is none.
+    offsets: id -> position of its first token in a prompt that is alone; 0 where there is none. extras: id -> what
+    else its encoder says, for models that make their own text of both.
     """
 
     regions: RegionSet
     prompts: dict[str, Tensor]
     offsets: dict[str, int] = field(default_factory=dict)
+    extras: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
+    adapted: tuple[object, RegionalText] | None = None  # what it was made for, and what a model made of it
     _plans: dict = field(default_factory=dict)
 
     def active(self, is_active: Callable[[Region], bool]) -> tuple[str, ...]:

@@ -9,10 +9,10 @@ from PIL import Image
 from torch import Tensor
 
 from ..attention import Frame, RegionalText, join_prompts, make_rows
-from ..errors import ShapeError
+from ..errors import ShapeError, warn
 from ..masks import to_grid
 from ..regions import Region
-from .parts import Parts, Text, warn
+from .parts import Parts, Text
 from .ports import Progress, Request
 from .processor import RegionalProcessor, RegionalState, install
 
@@ -135,7 +135,7 @@ class Denoising:
         """Noise only inside the mask; outside, each step goes back to the picture at that noise level."""
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float().div(127.5).sub(1)
         original = self._encode_latents(pixels.to(self.device))
-        inside = to_grid(mask[None], self.frame.height, self.frame.width)[None].to(original)
+        mask = to_grid(mask[None], self.frame.height, self.frame.width)[None].to(self.device)
         noise, timesteps = self.noise(), self.scheduler.timesteps
         start = len(timesteps) - max(1, round(len(timesteps) * self.request.strength))
 
@@ -147,7 +147,9 @@ class Denoising:
             return add(original, when, noise) if add else self.scheduler.add_noise(original, noise, when)
 
         def hold(latents: Tensor, step: int) -> Tensor:
-            return latents * inside + at_step(step) * (1 - inside)
+            left = (len(timesteps) - step) / (len(timesteps) - start)
+            inside = (mask > 0) & (mask >= left) if self.request.soft else mask > 0
+            return torch.where(inside, latents, at_step(step))
 
         return self.decode(self.sample(at_step(start), progress, start, hold))
 

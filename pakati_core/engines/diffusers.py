@@ -44,7 +44,9 @@ class DiffusersEngine:
 
     def capabilities(self) -> Capabilities:
         parts = self.parts
-        return Capabilities(parts.name, parts.scale, 8 * parts.scale, 4096, parts.best, self.device, parts.megabytes())
+        return Capabilities(
+            parts.name, parts.scale, 8 * parts.scale, 4096, parts.best, self.device, parts.megabytes(), parts.good
+        )
 
     def generate(self, request: Request, progress: Progress | None = None) -> Picture:
         start = time.perf_counter()
@@ -63,4 +65,4 @@ class DiffusersEngine:
         share = mask[..., None].numpy()
         blended = np.asarray(result, np.float32) * share + np.asarray(original, np.float32) * (1 - share)
         kept = Image.fromarray(blended.round().astype(np.uint8))
-        return Picture(kept, request, self.parts.name, time.perf_counter() - start, run.notes)
+        return Picture(kept, request, self.parts.name, time.perf_counter() - start, run.notes, result)

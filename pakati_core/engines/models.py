@@ -1,12 +1,14 @@
-"""Finds the engine for a model that is asked for by name."""
+"""Finds the engine for a model that is asked for by name, or says why there is none."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
-from ..errors import warn
-from .ports import Engine
+from ..errors import ModelError, warn
+from ..geometry import Extent
+from .ports import Capabilities, Engine
 
 EMBEDDED = "pakati-tiny"
 # Names from before 2026 that people still write, and the file stems under which the models lie today.
@@ -33,19 +35,53 @@ def find_model(name: str) -> str | Path | None:
     return None
 
 
-def engine_for(names: list[str], engines: dict[str, Engine]) -> Engine:
-    """An engine for the first of these names that is installed, else the embedded model, with a warning.
+class Registry:
+    """The engines of one canvas: finds the one for a model's name, and says why where it cannot.
 
-    engines: those loaded already, by model; a new one is added.
+    Each is loaded once. Give it engines of your own by name, such as a remote provider's, before they are asked for.
     """
-    from .diffusers import DiffusersEngine
 
-    found = {name: find_model(name) for name in names}
-    chosen = next((model for model in found.values() if model is not None), EMBEDDED)
-    for name, model in found.items():
-        if model is None:
+    def __init__(self, engines: dict[str, Engine] | None = None):
+        self.engines: dict[str, Engine] = dict(engines or {})
+
+    def known(self, name: str) -> str | None:
+        """The key under which this model's engine is kept; None where it is not installed."""
+        found = name if name in self.engines else find_model(name)
+        return None if found is None else str(found)
+
+    def choose(self, name: str, instead: str = EMBEDDED) -> str:
+        """The key for this model, or for the one to use instead, with a warning that says why."""
+        found = self.known(name)
+        if found is None:
+            found = self.known(instead) or EMBEDDED
             why = f"was retired on {RETIRED[name]}" if name in RETIRED else f"is not in {models_folder()}"
-            warn(f"the model {name!r} {why}; {Path(chosen).stem} paints instead")
-    if len({model for model in found.values() if model is not None}) > 1:
-        warn(f"one pass paints all regions with one model, here {Path(chosen).stem}")
-    return engines.setdefault(str(chosen), DiffusersEngine(chosen))
+            warn(f"the model {name!r} {why}; {Path(found).stem} paints instead")
+        return found
+
+    def engine(self, key: str, needs: Iterable[str] = (), size: Extent | None = None) -> Engine:
+        """needs: fields of Capabilities that must be true.  size: that it must paint.  Raises ModelError."""
+        from .diffusers import DiffusersEngine
+
+        engine = self.engines.get(key)
+        if engine is None:
+            engine = self.engines[key] = DiffusersEngine(key)
+        if reason := _lack(engine.capabilities(), needs, size):
+            raise ModelError(f"the model {Path(key).stem} {reason}")
+        return engine
+
+
+def _lack(able: Capabilities, needs: Iterable[str], size: Extent | None) -> str | None:
+    """Why a model cannot do what is needed, and what to do; None where it can."""
+    for need in needs:
+        if not getattr(able, need):
+            return LACKS[need]
+    if size and not (able.smallest <= min(size) and max(size) <= able.largest):
+        return f"paints sides from {able.smallest} to {able.largest} pixels, not {size}; choose another size or model"
+    return None
+
+
+LACKS = {
+    "regional": "gives no region a prompt of its own; give the regions another model",
+    "inpaint": "cannot edit a part of a picture; give this region another model",
+    "control": "follows no control pictures; remove the controls or choose another model",
+}

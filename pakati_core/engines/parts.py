@@ -22,7 +22,7 @@ from torch import Tensor
 from transformers import CLIPTextModel
 from transformers.utils import logging as transformers_logging
 
-from ..errors import ModelError, PakatiWarning
+from ..errors import ModelError
 from ..tiny import WEIGHTS
 from ..tiny.words import encode, encode_padded
 from .checkpoints import load_checkpoint
@@ -50,6 +50,7 @@ class Parts:
     guidance: float
     wants_size: bool = False  # SDXL is told the picture's size
     also: tuple = field(default=())  # further modules that hold memory
+    good: int = 64  # smallest side in pixels at which it still paints well
 
     @property
     def scale(self) -> int:
@@ -153,7 +154,7 @@ def _load_pipeline(path: Path, device: str, dtype: torch.dtype) -> Parts:
     return Parts(
         path.stem, pipe.unet, pipe.vae, encode_text, lambda: EulerDiscreteScheduler.from_config(schedule),
         best=pipe.unet.config.sample_size * pipe.vae_scale_factor, steps=25, guidance=6.0 if is_xl else 7.5,
-        wants_size=is_xl, also=encoders,
+        wants_size=is_xl, also=encoders, good=384 if is_xl else 256,
     )  # fmt: skip
 
 
@@ -172,7 +173,3 @@ def _load_folder(path: Path, dtype: torch.dtype) -> Any:
     return StableDiffusionPipeline.from_pretrained(
         path, torch_dtype=dtype, local_files_only=True, safety_checker=None, requires_safety_checker=False
     )
-
-
-def warn(message: str) -> None:
-    warnings.warn(message, PakatiWarning, stacklevel=3)

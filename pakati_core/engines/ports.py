@@ -22,6 +22,7 @@ class Request:
     steps: int | None = None  # None: the model's own default
     guidance: float | None = None  # classifier-free guidance scale; None: the model's own default
     strength: float = 1.0  # of an edit, in (0,1]: 1 starts from pure noise
+    soft: bool = False  # of an edit: a grey pixel of the mask joins late, 0.3 for the last 30 % of the steps
 
     def to_dict(self, folder: Path | None = None) -> dict[str, Any]:
         data = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
@@ -44,6 +45,7 @@ class Picture:
     model: str
     seconds: float
     notes: tuple[str, ...] = field(default=())  # what the engine could not do as asked
+    unblended: Image.Image | None = None  # of an edit: as the model left it, before all outside the mask was put back
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,10 @@ class Capabilities:
     best: int  # side at which the model is at its best
     device: str
     megabytes: float  # memory that the loaded weights take
+    good: int = 64  # smallest side at which it still paints well
+    regional: bool = True  # gives each region its own prompt in one pass
+    inpaint: bool = True  # can edit
+    control: bool = False  # follows control pictures
 
 
 class Progress(Protocol):
@@ -71,7 +77,10 @@ class Engine(Protocol):
         ...
 
     def edit(self, request: Request, image: Image.Image, mask: Tensor, progress: Progress | None = None) -> Picture:
-        """Repaint where mask ([H,W] in [0,1]) is above 0; every pixel where it is 0 comes back as it was."""
+        """Repaint where mask ([H,W] in [0,1]) is above 0; every pixel where it is 0 comes back as it was.
+
+        Noise goes only inside; outside, each step is held on the picture's own way from noise to what it is.
+        """
         ...
 
     def capabilities(self) -> Capabilities: ...

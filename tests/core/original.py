@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
 WORDS, PLACES = 49408, 77
+REPEATED = 1_000_003  # a prime: no two rows of a matrix are alike
 
 
 class Size(NamedTuple):
@@ -46,6 +47,21 @@ def save(shapes: Iterable[tuple[str, tuple[int, ...]]], path: Path) -> Path:
     return path
 
 
+def save_large(shapes: Iterable[tuple[str, tuple[int, ...]]], path: Path) -> Path:
+    """In float16, and fast for hundreds of megabytes: the same numbers come again and again, each time further on."""
+    numbers, at, tensors = torch.randn(REPEATED, generator=torch.Generator().manual_seed(0)), 0, {}
+    for name, shape in shapes:
+        if len(shape) < 2:
+            tensors[name] = torch.zeros(shape) if name.endswith("bias") else torch.ones(shape)
+        else:
+            count = torch.Size(shape).numel()
+            start, at = at % REPEATED, at + count
+            scaled = (numbers.roll(-start) / max(1, torch.Size(shape[1:]).numel()) ** 0.5).half()
+            tensors[name] = scaled.repeat(-(-count // REPEATED))[:count].view(shape)
+    save_file({name: tensor.half().contiguous() for name, tensor in tensors.items()}, path)
+    return path
+
+
 def _numbers(name: str, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
     """Norms start at one, biases at zero, and all else keeps the size of what passes through it."""
     if len(shape) < 2:
@@ -58,10 +74,10 @@ def checkpoint(size: Size) -> Shapes:
     yield from unet("model.diffusion_model", size, context=size.l + size.g, linear=linear)
     yield from _vae("first_stage_model", size.vae)
     if not size.g:
-        yield from _clip_l("cond_stage_model.transformer.text_model", size)
+        yield from clip_l("cond_stage_model.transformer.text_model", size)
     else:
-        yield from _clip_l("conditioner.embedders.0.transformer.text_model", size)
-        yield from _clip_g("conditioner.embedders.1.model", size)
+        yield from clip_l("conditioner.embedders.0.transformer.text_model", size)
+        yield from clip_g("conditioner.embedders.1.model", size)
 
 
 def unet(at: str, size: Size, context: int, linear: bool) -> Shapes:
@@ -164,13 +180,13 @@ def _transformer(at: str, width: int, context: int, depth: int, linear: bool) ->
 
 
 def _vae(at: str, channels: tuple[int, ...], latents: int = 4) -> Shapes:
-    yield from _vae_half(f"{at}.encoder", channels, 3, 2 * latents, "down", 2)
-    yield from _vae_half(f"{at}.decoder", channels, latents, 3, "up", 3)
+    yield from vae_half(f"{at}.encoder", channels, 3, 2 * latents, "down", 2)
+    yield from vae_half(f"{at}.decoder", channels, latents, 3, "up", 3)
     yield from _conv(f"{at}.quant_conv", 2 * latents, 2 * latents, 1)
     yield from _conv(f"{at}.post_quant_conv", latents, latents, 1)
 
 
-def _vae_half(at: str, channels: tuple[int, ...], inputs: int, outputs: int, way: str, resnets: int) -> Shapes:
+def vae_half(at: str, channels: tuple[int, ...], inputs: int, outputs: int, way: str, resnets: int) -> Shapes:
     levels = list(enumerate(channels))
     if way == "up":
         levels.reverse()
@@ -207,7 +223,8 @@ def _vae_resnet(at: str, inputs: int, outputs: int) -> Shapes:
         yield from _conv(f"{at}.nin_shortcut", inputs, outputs, 1)
 
 
-def _clip_l(at: str, size: Size) -> Shapes:
+def clip_l(at: str, size: Size, inner: int | None = None) -> Shapes:
+    inner = inner or 4 * size.l
     yield f"{at}.embeddings.token_embedding.weight", (WORDS, size.l)
     yield f"{at}.embeddings.position_embedding.weight", (PLACES, size.l)
     for i in range(size.l_layers):
@@ -216,12 +233,13 @@ def _clip_l(at: str, size: Size) -> Shapes:
             yield from _linear(f"{layer}.self_attn.{name}", size.l, size.l)
         yield from _norm(f"{layer}.layer_norm1", size.l)
         yield from _norm(f"{layer}.layer_norm2", size.l)
-        yield from _linear(f"{layer}.mlp.fc1", size.l, 4 * size.l)
-        yield from _linear(f"{layer}.mlp.fc2", 4 * size.l, size.l)
+        yield from _linear(f"{layer}.mlp.fc1", size.l, inner)
+        yield from _linear(f"{layer}.mlp.fc2", inner, size.l)
     yield from _norm(f"{at}.final_layer_norm", size.l)
 
 
-def _clip_g(at: str, size: Size) -> Shapes:
+def clip_g(at: str, size: Size, inner: int | None = None) -> Shapes:
+    inner = inner or 4 * size.g
     yield f"{at}.token_embedding.weight", (WORDS, size.g)
     yield f"{at}.positional_embedding", (PLACES, size.g)
     yield f"{at}.text_projection", (size.g, size.g)
@@ -233,6 +251,6 @@ def _clip_g(at: str, size: Size) -> Shapes:
         yield from _linear(f"{layer}.attn.out_proj", size.g, size.g)
         yield from _norm(f"{layer}.ln_1", size.g)
         yield from _norm(f"{layer}.ln_2", size.g)
-        yield from _linear(f"{layer}.mlp.c_fc", size.g, 4 * size.g)
-        yield from _linear(f"{layer}.mlp.c_proj", 4 * size.g, size.g)
+        yield from _linear(f"{layer}.mlp.c_fc", size.g, inner)
+        yield from _linear(f"{layer}.mlp.c_proj", inner, size.g)
     yield from _norm(f"{at}.ln_final", size.g)

@@ -1,7 +1,5 @@
 """PakatiCanvas as the documents use it."""
 
-import warnings
-
 import numpy as np
 import pytest
 
@@ -99,16 +97,3 @@ def test_installed_models_are_found_by_the_names_people_write(no_models):
     assert find_model("stable-diffusion-xl") == no_models / "sd_xl_base_1.0.safetensors"
     assert find_model("stable-diffusion") is None
     assert find_model("pakati-tiny") == "pakati-tiny"
-
-
-def test_several_models_on_one_canvas_are_said_to_be_one_pass(no_models, tmp_path):
-    from tests.core.families import sd15_folder
-
-    folder = sd15_folder(tmp_path)
-    canvas = PakatiCanvas(64, 64, prompt="grass", model=str(folder))
-    canvas.apply_to_region(canvas.create_region(SQUARE), prompt="sand")
-    canvas.apply_to_region(canvas.create_region(OTHER), prompt="sea", model="pakati-tiny")
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        canvas.generate(steps=1)
-    assert any("one pass paints all regions with one model" in str(warning.message) for warning in said)

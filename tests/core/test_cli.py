@@ -40,6 +40,22 @@ def test_generate_writes_the_same_picture_for_the_same_seed(tmp_path):
     assert Image.open(tmp_path / "one.png").size == (64, 64)
 
 
+def test_refine_writes_passes_report_history_and_the_best(tmp_path, capsys):
+    out = tmp_path / "refined"
+    command = ["refine", str(written(tmp_path)), "--out", str(out), "--seed", "3", "--steps", "2", "--target", "1"]
+    assert main([*command, "--rounds", "2"]) == 1
+    said = capsys.readouterr().out
+    assert "2 rounds are spent" in said
+    history = json.loads((out / "history.json").read_text())
+    best = out / f"pass_{history['best_index']:02}.png"
+    assert len(history["passes"]) == 2
+    assert Image.open(out / "best.png").tobytes() == Image.open(best).tobytes()
+    assert min(Image.open(out / "chart.png").size) > 200 and min(Image.open(out / "report.png").size) > 200
+    before = best.stat().st_mtime_ns
+    assert main([*command, "--rounds", "3"]) == 1
+    assert best.stat().st_mtime_ns == before and len(json.loads((out / "history.json").read_text())["passes"]) == 3
+
+
 def test_regions_draws_the_layout(tmp_path):
     assert main(["regions", str(written(tmp_path)), "--overlay", str(tmp_path / "overlay.png")]) == 0
     assert min(Image.open(tmp_path / "overlay.png").size) >= 512

@@ -91,6 +91,35 @@ def test_an_edit_keeps_every_pixel_outside_its_mask(engine):
     assert not np.array_equal(edited[~outside], np.asarray(image)[~outside])
 
 
+def test_a_soft_mask_joins_late_and_a_hard_one_at_once(engine):
+    """A tenth of the mask is held until the last of four steps when it is soft, and not at all when it is hard."""
+    image = Image.fromarray(np.full((64, 64, 3), 128, np.uint8))
+    mask = torch.full((64, 64), 0.1)
+    mask[:, :24], mask[:, 56:] = 0, 1
+    still = np.asarray(engine.edit(asked(prompt="brick"), image, torch.zeros(64, 64)).unblended, np.int16)
+    hard, soft = (
+        engine.edit(replace(asked(prompt="brick"), steps=4, soft=soft), image, mask) for soft in (False, True)
+    )
+    away = [np.abs(np.asarray(p.unblended, np.int16) - still)[:, 32:48].mean() for p in (hard, soft)]
+    assert away[1] < 0.9 * away[0]
+    for picture in (hard, soft):
+        assert np.array_equal(pixels(picture)[:, :24], np.asarray(image)[:, :24])
+
+
+def test_the_held_part_of_an_edit_is_the_autoencoders_own_copy(tiny):
+    """Far from the mask the model's own result is what encoding and decoding make of the picture: nothing drifted."""
+    drawn = tiny.generate(Request(RegionSet(Extent(128, 64), (), "a red circle on sand"), seed=3, steps=8)).image
+    mask = torch.zeros(64, 128)
+    mask[:, :16] = 1
+    request = Request(RegionSet(Extent(128, 64), (), "brick"), seed=4, steps=4)
+    run = Denoising(tiny.parts, request)
+    still = run.repaint(drawn, torch.zeros(64, 128), None)
+    edited = tiny.edit(request, drawn, mask).unblended
+    apart = np.abs(np.asarray(edited, np.int16) - np.asarray(still, np.int16))
+    assert apart[:, 80:].max() <= 1
+    assert apart[:, :16].mean() > 3
+
+
 def test_guidance_of_one_needs_no_negative(engine):
     assert pixels(engine.generate(asked(*TWO, guidance=1.0))).shape == (64, 64, 3)
 

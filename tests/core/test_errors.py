@@ -5,9 +5,9 @@ import pytest
 from pakati_core import errors
 
 CHILDREN = [
-    errors.RegionError, errors.ShapeError, errors.LayoutFileError, errors.ModelError, errors.OutputError,
-    errors.IdentityError,
-]  # fmt: skip
+    *(errors.RegionError, errors.ShapeError, errors.LayoutFileError, errors.ModelError, errors.JudgeError),
+    *(errors.RefineError, errors.OutputError, errors.IdentityError, errors.CanvasError, errors.ProjectError),
+]
 
 
 @pytest.mark.parametrize("child", CHILDREN, ids=lambda child: child.__name__)

@@ -1,6 +1,8 @@
 """The arrows between modules: no host in the core, one direction, no feature inside another."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -118,3 +120,10 @@ def test_features_keep_out_of_each_others_insides():
 def test_nothing_imports_the_command_line():
     users = [dotted(name) for name, targets in graph().items() if ("cli",) in targets]
     assert not users, f"{users}\n{drawn(graph())}"
+
+
+def test_the_canvas_needs_no_diffusers():
+    """ComfyUI's own Python has none."""
+    script = "import sys; sys.modules['diffusers'] = None; import pakati_core.canvas"
+    done = subprocess.run([sys.executable, "-c", script], cwd=CORE.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,4 +1,7 @@
-"""A real ComfyUI server over HTTP, in a folder of its own, with this repository as its only custom node."""
+"""A real ComfyUI server over HTTP, in a folder of its own, with this repository as its custom node.
+
+A second one, reduced/, makes ComfyUI's text encoders small.
+"""
 
 import json
 import os
@@ -86,15 +89,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             running.process.wait()
 
 
-def start(folder: Path) -> Server:
+def start(folder: Path, python: str | Path = sys.executable) -> Server:
     host = runpy.run_path(str(ROOT / "tools" / "find_host.py"))["find_host"]()
     (folder / "custom_nodes").mkdir()
     install_pack(folder / "custom_nodes" / "pakati")
+    shutil.copytree(ROOT / "tests" / "host" / "reduced", folder / "custom_nodes" / "reduced")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [
-        *(sys.executable, str(host / "main.py"), "--cpu", "--port", str(port), "--base-directory", str(folder)),
+        *(str(python), str(host / "main.py"), "--cpu", "--port", str(port), "--base-directory", str(folder)),
         *("--database-url", f"sqlite:///{(folder / 'comfyui.db').as_posix()}"),
         *("--disable-auto-launch", "--disable-api-nodes"),
     ]

@@ -68,6 +68,12 @@ WAN = {
     "text_dim": 48, "text_len": 512, "in_dim": 16, "out_dim": 16, "freq_dim": 32, "patch_size": (1, 2, 2),
     "qk_norm": True, "cross_attn_norm": True, "eps": 1e-6, "window_size": (-1, -1),
 }  # fmt: skip
+HUNYUAN_IMAGE = {
+    "image_model": "hunyuan_video", "in_channels": 64, "out_channels": 64, "vec_in_dim": None, "context_in_dim": 48,
+    "hidden_size": 64, "mlp_ratio": 2.0, "num_heads": 2, "depth": 2, "depth_single_blocks": 2, "axes_dim": [16, 16],
+    "theta": 256, "patch_size": [1, 1], "qkv_bias": True, "guidance_embed": False, "byt5": True, "meanflow": False,
+    "use_cond_type_embedding": False, "vision_in_dim": None, "meanflow_sum": False,
+}  # fmt: skip
 
 
 @dataclass
@@ -114,6 +120,10 @@ def _reference(channels: int) -> dict:
     return {"reference_latents": [torch.randn(1, channels, 6, 4, generator=torch.Generator().manual_seed(3))]}
 
 
+def _quoted() -> dict:
+    return {"conditioning_byt5small": torch.randn(1, 4, 1472, generator=torch.Generator().manual_seed(4))}
+
+
 ROWS = {
     "SD1.5": Built("SD15", UNET | {"adm_in_channels": None}, channels=4),
     "SD2": Built("SD20", UNET | UNET64 | {"adm_in_channels": None}, channels=4),
@@ -136,5 +146,7 @@ ROWS = {
     "AuraFlow": Built("AuraFlow", AURA, channels=4),
     "Krea 2": Built("Krea2", KREA2, frames=True),
     "Cosmos-Predict2": Built("CosmosT2IPredict2", COSMOS, frames=True),
+    "HunyuanImage": Built("HunyuanImage21", HUNYUAN_IMAGE, channels=64),
+    "HunyuanImage with quoted words": Built("HunyuanImage21", HUNYUAN_IMAGE, _quoted(), channels=64),
     "Wan": Built("WAN21_T2V", WAN, frames=True),
 }

@@ -164,7 +164,7 @@ def dense_words(attention, q, k, v, rows):
     return torch.cat(outs)
 
 
-def dense_keys_of_words(attention, q, k, v, rows, grid):
+def dense_keys_of_words(attention, q, k, v, rows, grid, common=0):
     outs = []
     for row in rows:
         bias = torch.full((q.shape[-2], k.shape[-2]), -torch.inf, dtype=torch.float64)

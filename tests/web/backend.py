@@ -7,11 +7,16 @@ ComfyUI. Prompts are accepted and kept in `prompts`, never run.
 """
 
 import asyncio
+import importlib
 import importlib.metadata
 import json
+import shutil
+import sys
+import tempfile
 import threading
 import uuid
 from pathlib import Path
+from types import ModuleType
 
 import comfyui_frontend_package
 from aiohttp import WSMsgType, web
@@ -29,6 +34,15 @@ SYSTEM = {
 JOBS = {"jobs": [], "pagination": {"offset": 0, "limit": 200, "total": 0, "has_more": False}}
 
 
+def pack_module(name: str) -> ModuleType:
+    """A module of nodes/ that needs no ComfyUI. The packages around it do, so their __init__ is left out."""
+    for package, folder in (("pakati_alone", ROOT), ("pakati_alone.nodes", ROOT / "nodes")):
+        if package not in sys.modules:
+            sys.modules[package] = ModuleType(package)
+            sys.modules[package].__path__ = [str(folder)]
+    return importlib.import_module(f"pakati_alone.nodes.{name}")
+
+
 class Backend:
     """Use as a context manager: serves in a thread of its own while the context lasts."""
 
@@ -38,6 +52,7 @@ class Backend:
         self.port = port
         self.prompts: list[dict] = []
         self.userdata: dict[str, bytes] = {}
+        self.folder = Path(tempfile.mkdtemp(prefix="pakati-web-"))
         self.unanswered: set[str] = set()
         self.object_info = json.loads((ROOT / "tests/data/object_info.json").read_text(encoding="utf-8"))
         self._loop = asyncio.new_event_loop()
@@ -57,6 +72,19 @@ class Backend:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        shutil.rmtree(self.folder)
+
+    @property
+    def canvases(self) -> Path:
+        """Where project files lie."""
+        return self.folder / "canvases"
+
+    def forget(self) -> None:
+        """What was queued or saved."""
+        self.prompts.clear()
+        self.userdata.clear()
+        shutil.rmtree(self.folder)
+        self.canvases.mkdir(parents=True)
 
     async def _start(self) -> None:
         self._runner = web.AppRunner(self.app(), shutdown_timeout=1)
@@ -74,6 +102,8 @@ class Backend:
         app.router.add_post("/api/settings/{id}", self.save_settings)
         app.router.add_post("/api/prompt", self.queue_prompt)
         app.router.add_route("*", "/api/userdata/{path:.+}", self.userdata_file)
+        for route in self.pack_routes():
+            app.router.add_route(route.method, "/api" + route.path, route.handler)
         app.router.add_static("/extensions/pakati", ROOT / "web")
         app.router.add_route("*", "/api/{path:.*}", self.unknown)
         app.router.add_get("/user.css", self.no_style)
@@ -82,6 +112,13 @@ class Backend:
         if (ROOT / "workflows").is_dir():
             app.router.add_static("/api/workflow_templates/pakati", ROOT / "workflows")
         return app
+
+    def pack_routes(self) -> web.RouteTableDef:
+        """The pack's own, on a folder of this backend."""
+        table = web.RouteTableDef()
+        templates = pack_module("templates").Templates(self.folder / "templates")
+        pack_module("routes").register(table, templates, pack_module("canvases").Canvases(lambda: self.canvases))
+        return table
 
     def answers(self) -> dict:
         """The routes that answer the same whatever they are asked."""
@@ -107,6 +144,7 @@ class Backend:
             "/prompt": QUEUE,
             "/queue": {"queue_running": [], "queue_pending": []},
             "/jobs": JOBS,
+            "/models/loras": ["paint.safetensors", "ink.safetensors"],
         }
         return {path: reply(value) for path, value in values.items()}
 

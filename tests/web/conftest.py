@@ -23,6 +23,16 @@ READY = "() => window.app?.vueAppReady && window.app.graph && window.app.extensi
 HOST_NOISE = ("ComfyApp graph accessed before initialization", "/api/userdata/")
 
 
+TIDY = """async () => {
+    for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+    const { sidebarTab, setting } = window.app.extensionManager;
+    if (sidebarTab.activeSidebarTabId) sidebarTab.toggleSidebarTab(sidebarTab.activeSidebarTabId);
+    for (const [id, value] of Object.entries({ "Editor.FocusPrompt": true, "Editor.Labels": true })) {
+        if (setting.get(`Pakati.${id}`) !== value) await setting.set(`Pakati.${id}`, value);
+    }
+}"""
+
+
 @dataclass
 class Editor:
     """ComfyUI's page with the pack loaded."""
@@ -31,10 +41,20 @@ class Editor:
     backend: Any
     errors: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)  # requests beyond this machine, all of them refused
+    first_errors: list[str] = field(default_factory=list)  # what went wrong while the page was loaded
 
     def load(self, workflow: dict) -> None:
         """Open a workflow as the File menu does, in place of what is open."""
         self.page.evaluate("async (workflow) => { await window.app.loadGraphData(workflow) }", workflow)
+
+    def start_anew(self) -> None:
+        """Leave nothing of what a test did before."""
+        page, backend = self.page, self.backend
+        page.keyboard.press("Escape")
+        page.evaluate(TIDY)
+        backend.forget()
+        self.load({"nodes": [], "links": [], "version": 0.4})
+        self.errors.clear()
 
     def prompt(self) -> dict:
         """The API-format prompt that the Run button would queue."""
@@ -95,11 +115,19 @@ def open_editor(browser: "Browser", backend_module) -> Callable[..., AbstractCon
     return opened
 
 
-@pytest.fixture(params=RENDERERS)
-def editor(request: pytest.FixtureRequest, open_editor: Callable) -> Iterator[Editor]:
-    """The editor with a fresh backend, once per renderer."""
+@pytest.fixture(scope="module", params=RENDERERS)
+def shared_editor(request: pytest.FixtureRequest, open_editor: Callable) -> Iterator[Editor]:
+    """One page for all tests of a file: loading it takes longer than most of them."""
     with open_editor(request.param) as opened:
+        opened.first_errors = list(opened.errors)
         yield opened
+
+
+@pytest.fixture
+def editor(shared_editor: Editor) -> Editor:
+    """The editor with an empty graph, as it is for somebody who has just come; once per renderer."""
+    shared_editor.start_anew()
+    return shared_editor
 
 
 def watch(editor: Editor) -> None:

@@ -1,151 +1,197 @@
-"""What regions cost: plain prompt, latent blending (ComfyUI's SetMask) and Pakati, side by side in one run.
+"""What regions cost: plain prompt, latent blending (ComfyUI's SetMask), Pakati and other packs, in one run.
 
-    python -m tools.bench.regional                   SDXL's UNet at 1024x1024 on a GPU, a reduced one on the CPU
-    python -m tools.bench.regional --strategies      also one masked call against a call for each group
+    python -m tools.bench.regional                      SDXL and Flux.1 with 0, 2, 4, 8 and 16 regions
+    python -m tools.bench.regional --models SD3 Z-Image --regions 4 --backends sdpa sage
+    python -m tools.bench.regional --peer PATH          also another pack's node, from a folder with that pack
+    python -m tools.bench.regional --strategies         also one masked call against a call for each group
+    python -m tools.bench.regional --flops              the arithmetic at full size, which needs no weights and no GPU
 
-Each round times all of them in turn; printed are medians of the ratios to the round's plain prompt, so that a noisy
-machine disturbs all alike. Random weights have the true cost.
+Each step is timed in the same round as the plain prompt; printed is the median of the ratios. Random weights have the
+true cost. On a GPU models have their full size; on the CPU their full width and number of tokens, and less depth, and
+the seconds are those of the processor.
+Written are DIR/regional.json and DIR/regional.svg. It runs in ComfyUI's Python.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
-from diffusers import UNet2DConditionModel
-from torch import Tensor
 
-import pakati_core.attention.attend as attend_module
-from pakati_core.attention import Frame, RegionalText, join_prompts, make_rows
-from pakati_core.engines.processor import RegionalProcessor, RegionalState, install
-from pakati_core.geometry import Extent
-from pakati_core.regions import Region, RegionSet
-from pakati_core.shapes import BoxShape, EllipseShape
+from tools.bench import methods
+from tools.bench.flops import count_flops
+from tools.bench.host import load_host
+from tools.bench.methods import METHODS, Scene, Step
+from tools.bench.models import FAMILIES
+from tools.bench.peers import load_peer
+from tools.bench.plot import draw
+from tools.bench.timing import measure
 
-TOKENS = 77
+PLAIN, FEATHER = "stock", 16.0  # pixels
+Method = Callable[[Scene], Step]
+BACKENDS = {"sdpa": "pytorch", "flash": "flash", "sage": "sage"}  # our names for the host's
 
 
-def sdxl(device: str) -> tuple[UNet2DConditionModel, int]:
-    """The UNet and its latent side: SDXL's own on a GPU, an eighth of its width and half its side on the CPU."""
+def main() -> None:
+    args = parse()
+    load_host()
+    chosen = {name: METHODS[name] for name in args.methods}
+    for folder in args.peer:
+        chosen |= load_peer(folder)
+    if args.strategies:
+        chosen |= {"one masked call": _with_dense_keys(10**9), "by groups": _with_dense_keys(0)}
+    device = "meta" if args.flops else args.device
+    found = [row for name in args.models for row in (_count if args.flops else _time)(name, chosen, device, args)]
+    write(args.out, "flops" if args.flops else "regional", {"device": describe(device), "rows": found})
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--models", nargs="*", default=["SDXL", "Flux.1"], choices=FAMILIES)
+    parser.add_argument("--regions", type=int, nargs="*", default=[0, 2, 4, 8, 16])
+    parser.add_argument("--methods", nargs="*", default=["SetMask", "Pakati"], choices=[*METHODS][1:])
+    parser.add_argument("--peer", type=Path, nargs="*", default=[], metavar="PATH")
+    parser.add_argument("--backends", nargs="*", default=["sdpa", "flash", "sage"], choices=BACKENDS)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--side", type=int, help="pixels; else the family's own")
+    parser.add_argument("--strategies", action="store_true")
+    parser.add_argument("--flops", action="store_true")
+    parser.add_argument("--out", type=Path, default=Path("out/bench"), metavar="DIR")
+    return parser.parse_args()
+
+
+def describe(device: str) -> str:
+    if device == "meta":
+        return "torch's FlopCounterMode on the device meta"
+    return torch.cuda.get_device_name() if device.startswith("cuda") else f"CPU, {torch.get_num_threads()} threads"
+
+
+def _time(name: str, chosen: dict[str, Method], device: str, args: argparse.Namespace) -> Iterator[dict]:
     full = device.startswith("cuda")
-    widths = (320, 640, 1280) if full else (64, 128, 256)
-    unet = UNet2DConditionModel(
-        sample_size=128, block_out_channels=widths, layers_per_block=2, use_linear_projection=True,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        attention_head_dim=(5, 10, 20) if full else (1, 2, 4), transformer_layers_per_block=(1, 2, 10),
-        cross_attention_dim=2048 if full else 512, addition_embed_type="text_time", addition_time_embed_dim=256,
-        projection_class_embeddings_input_dim=2816,
-    )  # fmt: skip
-    dtype = torch.float16 if full else torch.float32
-    return unet.to(device, dtype).eval().requires_grad_(False), 128 if full else 64
+    family = FAMILIES[name]
+    patcher = family.make(device, torch.bfloat16 if full else torch.float32, reduced=not full)
+    x = family.latents(args.side or family.side, device)
+    print(f"\n{name}, {_size(patcher)}, {x.shape[-1] * family.cell} pixels a side", flush=True)
+    for backend in args.backends:
+        wired = _with_backend(patcher, backend)
+        if wired is None:
+            print(f"  {backend}: not installed")
+            continue
+        for count in args.regions:
+            scene = Scene(family, wired, x, count, FEATHER, family.guided)
+            steps = {label: _lazily(method, scene) for label, method in chosen.items()}
+            for label, timed in measure(methods.stock(scene), steps, args.rounds, device).items():
+                row = {"model": name, "backend": backend, "regions": count, "method": label or PLAIN}
+                row |= {"refusal": timed} if isinstance(timed, str) else timed._asdict()
+                if count and label and not isinstance(timed, str) and _does_nothing(methods.stock(scene), steps[label]):
+                    row = {**row, "refusal": "changes nothing"}
+                print(_line(row), flush=True)
+                yield row
 
 
-def layout(count: int, side: int, feather: float) -> RegionSet:
-    """`count` columns of boxes and ellipses over most of the canvas, soft at their edges."""
-    kinds, width = (BoxShape, EllipseShape), side / count
-    regions = [
-        Region(f"r{i}", kinds[i % 2](i * width, side * 0.1, width, side * 0.8), "p", feather=feather)
-        for i in range(count)
-    ]
-    return RegionSet(Extent(side, side), tuple(regions))
+def _count(name: str, chosen: dict[str, Method], device: str, args: argparse.Namespace) -> Iterator[dict]:
+    family = FAMILIES[name]
+    patcher = family.make(device, torch.bfloat16)
+    x = family.latents(args.side or family.side, device)
+    print(f"\n{name}, {_size(patcher)}, {x.shape[-1] * family.cell} pixels a side, arithmetic of one step", flush=True)
+    plain = count_flops(methods.stock(Scene(family, patcher, x, 0, FEATHER, family.guided)))
+    yield {"model": name, "regions": 0, "method": PLAIN, "tflop": plain / 1e12, "ratio": 1.0}
+    for count in args.regions:
+        for label, method in chosen.items():
+            flops = count_flops(method(Scene(family, patcher, x, count, FEATHER, family.guided)))
+            print(f"  {count:3} regions  {label:24} {flops / 1e12:8.2f} TFLOP  {flops / plain:7.4f}", flush=True)
+            yield {"model": name, "regions": count, "method": label, "tflop": flops / 1e12, "ratio": flops / plain}
 
 
-class Case:
-    """One UNet call with guidance: a row with regions and a row without."""
+def _lazily(method: Method, scene: Scene) -> Step:
+    """Wiring belongs to the first step, and so do the refusals that it meets."""
+    made: list[Step] = []
 
-    def __init__(self, unet: UNet2DConditionModel, side: int, count: int, feather: float):
-        self.unet, self.side = unet, side
-        self.device, self.dtype = unet.device, unet.dtype
-        self.x = self.random(2, 4, side, side)
-        self.context = self.random(2, TOKENS, unet.config.cross_attention_dim)
-        self.layout = layout(count, side * 8, feather)
-        prompts = {r.id: self.random(1, TOKENS, unet.config.cross_attention_dim) for r in self.layout.regions}
-        self.text = RegionalText(self.layout, prompts)
-        self.state = RegionalState(latent=(side, side))
-
-    def random(self, *shape: int) -> Tensor:
-        return torch.randn(shape, device=self.device, dtype=self.dtype)
-
-    def call(self, x: Tensor, context: Tensor) -> Tensor:
-        added = {"text_embeds": self.random(len(x), 1280), "time_ids": self.random(len(x), 6)}
-        return self.unet(x, 500, context, added_cond_kwargs=added).sample
-
-    def plain(self) -> None:
-        self.call(self.x, self.context)
-
-    def blended(self) -> None:
-        """Every prompt predicts the whole canvas; the predictions are mixed by the masks."""
-        rows = len(self.layout.regions) + 2
-        context = self.context[:1].expand(rows, -1, -1)
-        out = self.call(self.x[:1].expand(rows, -1, -1, -1), context)
-        weights = self.layout.weights_on_grid(self.side, self.side).to(out)
-        (out[1:] * weights[:, None]).sum(0)
-
-    def pakati(self) -> None:
-        names = tuple(region.id for region in self.layout.regions)
-        frame = Frame(self.side, self.side)
-        rows = [make_rows(0, 1, TOKENS, self.text, names, frame), make_rows(1, 2, TOKENS, None, (), None)]
-        self.state.rows = rows
-        with install(self.unet, RegionalProcessor(self.state)):
-            self.call(self.x, join_prompts(self.context, rows, rows[0].prompts.total))
-
-
-def clocked(job: Callable[[], None], device: str) -> float:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    job()
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def with_dense_keys(keys: int, job: Callable[[], None]) -> Callable[[], None]:
-    def run() -> None:
-        before = attend_module.attend.__defaults__
-        attend_module.attend.__defaults__ = (keys,)
-        try:
-            job()
-        finally:
-            attend_module.attend.__defaults__ = before
+    def run():
+        if not made:
+            made.append(method(scene))
+        return made[0]()
 
     return run
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--regions", type=int, nargs="*", default=[1, 2, 4, 8])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--feather", type=float, default=16.0, help="pixels")
-    parser.add_argument("--strategies", action="store_true")
-    args = parser.parse_args()
-    unet, side = sdxl(args.device)
-    size = sum(p.numel() for p in unet.parameters()) / 1e6
-    print(
-        f"UNet of {size:.0f} M parameters, {side * 8}x{side * 8}, {args.device}, {unet.dtype}, rows: 1 regional, 1 not"
-    )
-    print(f"{'regions':>8} {'plain s':>9}  ratios to plain")
-    for count in args.regions:
-        case = Case(unet, side, count, args.feather)
-        jobs = {"SetMask": case.blended, "Pakati": case.pakati}
-        if args.strategies:
-            jobs = {
-                "one masked call": with_dense_keys(10**9, case.pakati),
-                "by groups": with_dense_keys(0, case.pakati),
-            }
-        with torch.no_grad():
-            for job in (case.plain, *jobs.values()):
-                job()
-            rounds = [[clocked(job, args.device) for job in (case.plain, *jobs.values())] for _ in range(args.rounds)]
-        ratios = [statistics.median(r[i + 1] / r[0] for r in rounds) for i in range(len(jobs))]
-        plain = statistics.median(r[0] for r in rounds)
-        shown = "  ".join(f"{name} {ratio:.3f}" for name, ratio in zip(jobs, ratios, strict=True))
-        print(f"{count:8} {plain:9.3f}  {shown}", flush=True)
+def _does_nothing(plain: Step, step: Step) -> bool:
+    return torch.equal(plain(), step())
+
+
+def _with_backend(patcher, backend: str):
+    """A clone on the host's attention function of that name; None where it is not installed."""
+    from comfy.ldm.modules.attention import get_attention_function
+
+    function = get_attention_function(BACKENDS[backend], None)
+    if function is None:
+        return None
+    clone = patcher.clone()
+    if backend != "sdpa":  # the host runs on sdpa here
+        clone.model_options["transformer_options"]["optimized_attention_override"] = lambda stock, *args, **kwargs: (
+            function(*args, **kwargs)
+        )
+    return clone
+
+
+def _with_dense_keys(keys: int) -> Method:
+    def method(scene: Scene) -> Step:
+        step = methods.pakati(scene)
+
+        def run():
+            with _dense_keys(keys):
+                return step()
+
+        return run
+
+    return method
+
+
+@contextmanager
+def _dense_keys(keys: int) -> Iterator[None]:
+    modules = [sys.modules[f"pakati.pakati_core.attention.{name}"] for name in ("attend", "joint")]
+    before = [module.DENSE_KEYS for module in modules]
+    for module in modules:
+        module.DENSE_KEYS = keys
+    try:
+        yield
+    finally:
+        for module, value in zip(modules, before, strict=True):
+            module.DENSE_KEYS = value
+
+
+def _size(patcher) -> str:
+    return f"{sum(p.numel() for p in patcher.model.diffusion_model.parameters()) / 1e6:.0f} M parameters"
+
+
+def _line(row: dict) -> str:
+    head = f"  {row['backend']:5} {row['regions']:3} regions  {row['method']:24}"
+    if "refusal" in row:
+        return f"{head} refused: {row['refusal']}"
+    peak = "" if row["peak"] is None else f"  peak {row['peak']:7.0f} MiB"
+    spread = f"[{row['low']:.3f}, {row['high']:.3f}]"
+    return f"{head} {row['ratio']:6.3f} {spread}  {row['seconds']:8.3f} s  first x{row['first']:.2f}{peak}"
+
+
+def write(folder: Path, name: str, report: dict) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    panels: dict[str, dict[str, list]] = {}
+    for row in report["rows"]:
+        if "refusal" not in row and row["method"] != PLAIN:
+            title = " ".join(filter(None, (row["model"], row.get("backend"))))
+            panels.setdefault(title, {}).setdefault(row["method"], []).append((row["regions"], row["ratio"]))
+    for path, text in ((f"{name}.json", json.dumps(report, indent=1) + "\n"), (f"{name}.svg", draw(panels))):
+        part = folder / f"{path}.part"
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, folder / path)
+        print(folder / path)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
+from diffusers import AutoencoderTiny, FlowMatchEulerDiscreteScheduler
 from safetensors.torch import save_file
 from torch import nn
 
@@ -34,12 +34,14 @@ def export_model(args) -> None:
 
 
 def export_autoencoder(args) -> None:
-    model = embedded_autoencoder()
+    shipped = args.to / "vae"
+    model = AutoencoderTiny.from_pretrained(shipped) if shipped.is_dir() else embedded_autoencoder()
     for half in ("encoder", "decoder"):
         path = args.folder / f"{half}.pt"
         if path.exists():
             state = torch.load(path, map_location="cpu", weights_only=True)
             getattr(model, half).load_state_dict(state[half])
+    model.register_to_config(_name_or_path=None)  # where it was loaded from is nobody's business
     model.half().to(memory_format=torch.contiguous_format).save_pretrained(args.to / "vae")
 
 
