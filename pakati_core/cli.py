@@ -104,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     character.add_argument("--model", help="that of sdxl_config.yaml if not given, or pakati-tiny")
     character.add_argument("--presets", type=Path, metavar="CHARACTERS.yaml")
     character.add_argument("--references", type=Path, nargs="+", metavar="PICTURE", help="pictures of its face")
+    character.add_argument("--embedder", help="what reads faces: opencv-sface, buffalo_l, FILE.onnx or pakati-tiny")
     character.add_argument("--no-face", choices=["drop", "keep", "retry"], default="drop", help="if no face is found")
     character.set_defaults(run=_character)
     return parser
@@ -244,9 +245,8 @@ def _character(args: argparse.Namespace) -> int:
     if args.candidates < 1:
         raise OutputError(f"--candidates is {args.candidates}; ask for at least 1 picture")
     presets = load_presets(args.presets)
-    if args.references and args.character in presets:
-        own = {"reference_images": [str(path) for path in args.references], "reference_embeddings": []}
-        presets[args.character] = presets[args.character].model_copy(update=own)
+    if args.character in presets:
+        presets[args.character] = _own_faces(presets[args.character], args)
     manager = SDXLPipelineManager(args.model, _device()) if args.model else None
     generator = CharacterGenerator(manager, presets=presets)
     wish = args.character, args.scene, args.candidates, args.seed, args.background, args.quality
@@ -259,6 +259,13 @@ def _character(args: argparse.Namespace) -> int:
         print(f"  {verdict:7}  {path.name}  {record['text']}")
     print(f"{folder}: {len(report.kept)} of {len(report.pictures)} kept, {report.made_now} painted now")
     return 0 if report.kept else 1
+
+
+def _own_faces(preset, args: argparse.Namespace):
+    own = {"embedder": args.embedder} if args.embedder else {}
+    if args.references:
+        own |= {"reference_images": [str(path) for path in args.references], "reference_embeddings": []}
+    return preset.model_copy(update=own)
 
 
 def _device() -> str:

@@ -31,6 +31,6 @@ def test_the_quickstart_keeps_some_candidates_and_shows_all(server):
 
 def test_two_characters_are_found_in_their_picture(server):
     pictures = run(server, "two_characters")
-    assert len(pictures["SaveImage"]) == 4
+    assert len(pictures["SaveImage"]) == 8
     (sheet,) = pictures["PakatiIdentityReport"]
-    assert min(sheet.size) > 800, "four pictures, each once for each character"
+    assert min(sheet.size) > 1000, "eight pictures, each once for each character"
