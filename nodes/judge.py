@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import folder_paths
@@ -27,6 +28,7 @@ from ..pakati_core.judge.questions import Question
 from ..pakati_core.layout import image_to_pil
 from ..pakati_core.reference import Reference, suggest
 from ..pakati_core.reference.actions import Memory
+from ..pakati_core.refine import reference_checks
 from .types import PakatiQuestions as Questions
 from .types import PakatiReference as ReferenceType
 from .types import PakatiRegions
@@ -94,8 +96,6 @@ def make_questions(prompt: str, regions=None, more: str = "", flaws: bool = True
     own = [line.strip() for line in more.splitlines() if line.strip()]
     added = tuple(Question(f"own{i}", text, "style") for i, text in enumerate(own, start=1))
     if regions is not None:
-        from dataclasses import replace
-
         regions = replace(regions, prompt=prompt)
         made = questions_from_regions(regions, flaws)
     elif not prompt.strip() and added:
@@ -120,6 +120,11 @@ class PakatiVlmEvaluate(io.ComfyNode):
                 io.Image.Input("image", tooltip="The picture to judge, one."),
                 Questions.Input("questions", tooltip="What to ask, from Questions for a Judge."),
                 judge_input(),
+                ReferenceType.Input(
+                    "reference",
+                    optional=True,
+                    tooltip="Counts as one more question: 0.5 where the difference is plain to see, 1 for none.",
+                ),
                 io.Int.Input(
                     "judge_seed",
                     default=0,
@@ -140,8 +145,13 @@ class PakatiVlmEvaluate(io.ComfyNode):
         )
 
     @classmethod
-    async def execute(cls, image: Tensor, questions, judge: dict, judge_seed: int = 0) -> io.NodeOutput:
+    async def execute(cls, image: Tensor, questions, judge: dict, reference=None, judge_seed: int = 0) -> io.NodeOutput:
+        if reference is not None and reference.region is not None:
+            raise JudgeError(f"the reference is for the region {reference.region!r}; leave its region empty here")
         verdict = await judged(image, questions, judge)
+        if reference is not None and isinstance(verdict, Verdict):
+            more = reference_checks([reference], image_to_pil(image), None)
+            verdict = replace(verdict, checks=(*verdict.checks, *more))
         return io.NodeOutput(verdict, score_of(verdict), tell(verdict), ui=ui.PreviewImage(image, cls=cls))
 
 

@@ -40,6 +40,7 @@ class Loop(NamedTuple):
     height: int
     regions: RegionSet | None = None
     said: str = ""  # the prompt of this round
+    words: tuple[str, ...] = ()  # for each picture, what a comparison says that it lacks
 
 
 class Carry(str):

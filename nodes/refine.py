@@ -157,6 +157,13 @@ class PakatiRefineEnd(io.ComfyNode):
                     optional=True,
                     tooltip="What the judge was asked; lets a round say in the prompt what failed.",
                 ),
+                io.String.Input(
+                    "words",
+                    optional=True,
+                    force_input=True,
+                    tooltip="What this picture lacks, from Compare with Reference: added to the prompt while it is the "
+                    "best.",
+                ),
                 *limit_inputs(),
             ],
             outputs=_result_outputs(),
@@ -171,6 +178,7 @@ class PakatiRefineEnd(io.ComfyNode):
         image: Tensor,
         verdict,
         questions=None,
+        words: str = "",
         rounds: int = 5,
         target: float = 0.9,
         patience: int = 2,
@@ -185,7 +193,8 @@ class PakatiRefineEnd(io.ComfyNode):
         images, decision = (*loop.images, picture), decide(state)
         if decision.stops:
             return io.NodeOutput(*results(Refined(state, images, decision)))
-        following = loop._replace(state=state, images=images, said=_said(loop, state, questions))
+        loop = loop._replace(state=state, images=images, words=(*loop.words, words))
+        following = loop._replace(said=_said(loop, questions))
         dynprompt, own = cls.hidden.dynprompt, cls.hidden.unique_id
         start = dynprompt.get_node(own)["inputs"]["loop"][0]
         graph, end = unrolled(dynprompt, own, start, carry_of(following))
@@ -236,12 +245,11 @@ def results(refined: Refined) -> tuple:
     return *shown, refined, -1.0 if best.score is None else best.score, best.prompt
 
 
-def _said(loop: Loop, state: State, questions) -> str:
-    attempt = state.attempt
-    if questions is None or attempt.route != "prompt":
-        return loop.prompt
+def _said(loop: Loop, questions) -> str:
+    attempt, lacking = loop.state.attempt, loop.words[loop.state.best_index]
+    checks = attempt.checks if attempt.route == Route.prompt else ()
     bare = RegionSet(Extent(loop.width, loop.height), (), loop.prompt)
-    return clarify(bare, questions, attempt.checks).prompt
+    return clarify(bare, questions or (), checks, [lacking] if lacking else []).prompt
 
 
 def carry_of(loop: Loop) -> Carry:
@@ -250,7 +258,7 @@ def carry_of(loop: Loop) -> Carry:
         [picture_digest(image) for image in loop.images],
         [made.to_dict() for made in loop.state.passes],
         str(loop.state.attempt),
-        [loop.prompt, loop.said, loop.width, loop.height],
+        [loop.prompt, loop.said, loop.width, loop.height, *loop.words],
         picture_digest(loop.image) if loop.image else None,
         loop.regions.to_dict() if loop.regions else None,
     ]

@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     edit.add_argument("project", type=Path, metavar="NAME.pakati")
     edit.add_argument("--region", required=True, help="id of the region")
     edit.add_argument("--prompt", help="what it is to show; its old prompt if not given")
+    edit.add_argument("--model", help="diffusers folder, .safetensors file or pakati-tiny; its own if not given")
     edit.add_argument("--seed", type=int, default=0)
     edit.add_argument("--steps", type=int)
     edit.add_argument("--guidance", type=float)
@@ -156,7 +157,7 @@ def _edit(args: argparse.Namespace) -> int:
     if args.out:
         check_picture_path(args.out)
     canvas = PakatiCanvas.open(args.project, autosave=True)
-    names = ("steps", "guidance", "strength", "mode", "blend")
+    names = ("model", "steps", "guidance", "strength", "mode", "blend")
     canvas.edit(args.region, args.prompt, args.seed, _bar("painting"), **{name: getattr(args, name) for name in names})
     return _told(canvas, args.out)
 

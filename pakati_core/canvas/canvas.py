@@ -147,14 +147,15 @@ class PakatiCanvas:
         return self._paint(self.dirty, Manner(seed, steps, guidance, mode=mode, blend=blend, **manner), progress)
 
     def edit(self, region: str, prompt: str | None = None, seed: int = 0, progress: Progress | None = None,
-             title: str = "", **manner) -> Image.Image:  # fmt: skip
-        """Paint one region anew, with another prompt if one is given. Others that are dirty stay so."""
+             title: str = "", model: str | None = None, **manner) -> Image.Image:  # fmt: skip
+        """Paint one region anew, with another prompt or model if one is given. Others that are dirty stay so."""
         old = self._prompted(region)
         _ = self.step  # nothing is changed where there is no picture yet
         if old.locked:
             raise CanvasError(f"region {region!r} is locked; unlock it first")
-        if prompt is not None:
-            self._place(replace(old, prompt=prompt))
+        wanted = replace(old, prompt=old.prompt if prompt is None else prompt, model=model or old.model)
+        if wanted != old:
+            self._place(wanted)
         self._dirty.add(region)
         return self._paint((region,), Manner(seed, **manner), progress, title)
 

@@ -100,21 +100,27 @@ class Layers:
 
 def paint_whole(layout: RegionSet, model: str | None, manner: Manner, registry: Registry,
                 progress: Progress | None = None) -> Painted:  # fmt: skip
-    """The main model paints everything in one pass; regions of other models are edited into it."""
+    """The main model paints all that it can in one pass; regions of other models are edited into it.
+
+    A main model that gives no region a prompt of its own paints the base, and the regions as edits.
+    """
     layout = replace(layout, regions=tuple(replace(region, locked=False) for region in layout.regions))
     main = main_model(layout, model, registry)
-    layers, models = Layers(layout), _models(layout, main, registry)
-    engine = registry.engine(main, ["regional"] if layout.regions else [])
-    picture, stroke = _whole(engine, main, layout, manner, progress)
-    others = [region.id for region in layout.regions if models[region.id] != main]
-    return _edits(picture, layers, others, models, manner, registry, progress, (stroke,))
+    models, engine = _models(layout, main, registry), registry.engine(main)
+    at_once = engine.capabilities().regional
+    others = [region.id for region in layout.regions if not at_once or models[region.id] != main]
+    editors = _editors(others, layout, models, registry)
+    registry.engine(main, size=_whole_size(engine, layout.extent))
+    picture, stroke = _whole(engine, layout if at_once else replace(layout, regions=()), manner, progress)
+    return _edits(picture, Layers(layout), others, editors, manner, registry, progress, (stroke,))
 
 
 def paint_edit(image: Image.Image, layout: RegionSet, ids: list[str], model: str | None, manner: Manner,
                registry: Registry, progress: Progress | None = None) -> Painted:  # fmt: skip
     """Repaint these regions, BASE for what none covers. Every pixel that they own no part of stays as it was."""
     models = _models(layout, main_model(layout, model, registry), registry)
-    return _edits(image, Layers(layout), ids, models, manner, registry, progress, ())
+    editors = _editors(ids, layout, models, registry)
+    return _edits(image, Layers(layout), ids, editors, manner, registry, progress, ())
 
 
 def main_model(layout: RegionSet, model: str | None, registry: Registry) -> str:
@@ -129,24 +135,32 @@ def _models(layout: RegionSet, main: str, registry: Registry) -> dict[str, str]:
     return {BASE: main} | {region.id: named[region.model] if region.model else main for region in layout.regions}
 
 
+def _editors(ids: list[str], layout: RegionSet, models: dict[str, str], registry: Registry) -> dict[str, str]:
+    """The models with which to edit these.  Raises ModelError, before anything is painted, where one cannot edit.
+
+    What names no model leaves the choice open: where the main model cannot edit, another one does.
+    """
+    bound = {region.id for region in layout.regions if region.model}
+    for id in bound.intersection(ids):
+        registry.engine(models[id], ["inpaint"])
+    return {**models, **{id: registry.able(models[id], ["inpaint"]) for id in ids if id not in bound}}
+
+
 def _edits(image, layers: Layers, ids: list[str], models: dict[str, str], manner: Manner, registry: Registry,
            progress: Progress | None, strokes: tuple[Stroke, ...]) -> Painted:  # fmt: skip
     ordered = [id for id in layers.ids if id in ids]
     reach = {id: layers.mask((id,)) > 0 for id in ordered}
     visible = [id for id in ordered if bool(reach[id].any())]
     for one in order_passes(visible, reach, models.__getitem__):
-        needs = ["inpaint", *(["regional"] if len(layers.layout.regions) else [])]
-        engine = registry.engine(one.model, needs)
+        engine = registry.engine(one.model, ["inpaint"])
         for group in _together(one, layers, engine, manner):
-            image, stroke = _edit(engine, one.model, image, layers, group, manner, progress)
+            image, stroke = _edit(engine, image, layers, group, manner, progress)
             strokes = (*strokes, stroke)
     return Painted(image, strokes)
 
 
-def _whole(engine: Engine, key: str, layout: RegionSet, manner: Manner, progress: Progress | None):
-    start, extent = time.perf_counter(), layout.extent
-    scale = working_scale(engine, extent)
-    size = extent if scale == 1 else Extent(*(max(64, round(side * scale / 8) * 8) for side in extent))
+def _whole(engine: Engine, layout: RegionSet, manner: Manner, progress: Progress | None):
+    start, extent, size = time.perf_counter(), layout.extent, _whole_size(engine, layout.extent)
     picture = engine.generate(manner.request(layout.at_extent(size)), progress)
     image = picture.image if size == extent else picture.image.resize(extent, Image.Resampling.LANCZOS)
     ids = tuple(region.id for region in layout.regions)
@@ -154,12 +168,18 @@ def _whole(engine: Engine, key: str, layout: RegionSet, manner: Manner, progress
     return image.convert("RGB"), Stroke(picture.model, (BASE, *ids), seconds, size, None, picture.notes)
 
 
-def _edit(engine: Engine, key: str, image: Image.Image, layers: Layers, ids: tuple[str, ...], manner: Manner,
+def _whole_size(engine: Engine, extent: Extent) -> Extent:
+    scale = working_scale(engine, extent)
+    return extent if scale == 1 else Extent(*(max(64, round(side * scale / 8) * 8) for side in extent))
+
+
+def _edit(engine: Engine, image: Image.Image, layers: Layers, ids: tuple[str, ...], manner: Manner,
           progress: Progress | None) -> tuple[Image.Image, Stroke]:  # fmt: skip
     start, mask = time.perf_counter(), layers.mask(ids)
     support = (mask > 0).numpy()
     plan = plan_edit(bounds_of(support), layers.layout.extent, engine, manner)
-    asked = manner.request(cut_regions(layers.layout, plan))
+    regional = engine.capabilities().regional
+    asked = manner.request(cut_regions(layers.layout, plan)) if regional else alone(layers.layout, ids[0], plan, manner)
     shown = cut_mask(mask if manner.soft else (mask > 0).float(), plan)
     picture = engine.edit(asked, cut_image(image, plan), shown, progress)
     new = fitted(picture.unblended or picture.image, plan)
@@ -168,6 +188,17 @@ def _edit(engine: Engine, key: str, image: Image.Image, layers: Layers, ids: tup
     told = (seam.how, round(seam.before, 1), round(seam.after, 1))
     seconds = round(time.perf_counter() - start, 3)
     return edited, Stroke(picture.model, ids, seconds, plan.size, plan.whole_box, picture.notes, told)
+
+
+def alone(layout: RegionSet, id: str, plan: CropPlan, manner: Manner) -> Request:
+    """What a model without regional prompts is told: this one region's prompt, and its seed and guidance."""
+    base = replace(layout, extent=plan.size, regions=())
+    own = next((region for region in layout.regions if region.id == id), None)
+    if own is None:
+        return manner.request(base)
+    asked = manner.request(replace(base, prompt=own.prompt, negative=own.negative or layout.negative))
+    seed, guidance = ((b if a is None else a) for a, b in ((own.seed, asked.seed), (own.guidance, asked.guidance)))
+    return replace(asked, seed=seed, guidance=guidance)
 
 
 def join(image: Image.Image, new: np.ndarray, support: np.ndarray, plan: CropPlan, manner: Manner) -> Seam:
@@ -192,7 +223,9 @@ def working_scale(engine: Engine, extent: Extent) -> float:
 
 
 def _together(one: Pass, layers: Layers, engine: Engine, manner: Manner) -> list[tuple[str, ...]]:
-    """Regions whose common crop costs no more than their own ones are painted at once."""
+    """Regions whose common crop costs no more than their own ones are painted at once, if the model can."""
+    if not engine.capabilities().regional:
+        return [(id,) for id in one.regions]
 
     def share(ids: tuple[str, ...]) -> float:
         window = bounds_of((layers.mask(ids) > 0).numpy())

@@ -58,6 +58,21 @@ class Registry:
             warn(f"the model {name!r} {why}; {Path(found).stem} paints instead")
         return found
 
+    def able(self, key: str, needs: Iterable[str]) -> str:
+        """This key if its model can do what is needed, else that of another engine, with a warning that says why.
+
+        Only engines that are here already are asked: no model is loaded to find out.  Raises ModelError if none can.
+        """
+        reason = _lack(self.engine(key).capabilities(), needs, None)
+        if reason is None:
+            return key
+        others = (name for name, engine in self.engines.items() if _lack(engine.capabilities(), needs, None) is None)
+        found = next(others, None)
+        if found is None:
+            raise ModelError(f"the model {Path(key).stem} {reason}")
+        warn(f"the model {Path(key).stem} {reason.split(';')[0]}; {Path(found).stem} paints instead")
+        return found
+
     def engine(self, key: str, needs: Iterable[str] = (), size: Extent | None = None) -> Engine:
         """needs: fields of Capabilities that must be true.  size: that it must paint.  Raises ModelError."""
         from .diffusers import DiffusersEngine

@@ -89,7 +89,7 @@ def load_pipeline(model: str | Path, device: str, dtype: torch.dtype) -> Any:
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     try:
-        with _quiet_libraries():
+        with quiet_libraries():
             yield
     except ModelError:
         raise
@@ -99,7 +99,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet_libraries() -> Iterator[None]:
+def quiet_libraries() -> Iterator[None]:
     """Their bars and remarks while loading say nothing that a user could act on; what fails is raised."""
     libraries = (diffusers_logging, transformers_logging)
     levels = [library.get_verbosity() for library in libraries]

@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from .masks import automatic_mask, repaint_mask
     from .prompts import clarify
     from .report import draw_chart, draw_report, draw_strip, draw_table
-    from .run import IterativeRefinementEngine, Result, ask_about
+    from .run import IterativeRefinementEngine, Result, ask_about, reference_checks
 
 __all__ = [
     "TABLE", "Attempt", "Config", "Decision", "EnhancedPakatiCanvas", "FluxVLMPipeline", "IterativeRefinementEngine",
     "Outcome", "Pass", "RefinementStrategy", "Result", "Route", "State", "advance", "ask_about", "automatic_mask",
-    "clarify", "decide", "draw_chart", "draw_report", "draw_strip", "draw_table", "is_better", "repaint_mask",
+    "clarify", "decide", "draw_chart", "draw_report", "draw_strip", "draw_table", "is_better",
+    "reference_checks", "repaint_mask",
     "seed_of", "step",
 ]  # fmt: skip
 
@@ -24,6 +25,7 @@ _HOMES = {
     "EnhancedPakatiCanvas": "api", "FluxVLMPipeline": "api", "automatic_mask": "masks", "repaint_mask": "masks",
     "clarify": "prompts", "draw_chart": "report", "draw_report": "report", "draw_strip": "report",
     "draw_table": "report", "IterativeRefinementEngine": "run", "Result": "run", "ask_about": "run",
+    "reference_checks": "run",
 }  # fmt: skip
 
 

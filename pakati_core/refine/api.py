@@ -12,6 +12,7 @@ from PIL import Image
 
 from ..canvas import PakatiCanvas
 from ..engines import Engine, Progress, Request
+from ..engines.flux import MEMBERS, FluxFamily
 from ..engines.models import EMBEDDED, engine_for
 from ..errors import LayoutFileError, RefineError
 from ..files import save_text
@@ -20,18 +21,24 @@ from ..judge import Judge, ReaderJudge
 from ..reference import Reference
 from ..regions import RegionSet
 from .run import IterativeRefinementEngine, Repair, Result, as_dict
-from .state import Config, RefinementStrategy
+from .state import Config, RefinementStrategy, Route
 
 LARGE, SIDE = 512, 256  # the embedded model paints larger canvases at this size
 
 
 class FluxVLMPipeline:
-    """EMage's pipeline: a prompt is painted, judged and repaired. Engine and judge: any; the embedded ones if none."""
+    """EMage's pipeline: a prompt is painted, judged and repaired.
+
+    engine: Flux's family where its base model is installed, else the embedded model, with a warning. judge: the
+    embedded reader if none is given, and it knows little: give RemoteJudge("gemini", ...) or another beside Flux.
+    """
 
     def __init__(self, engine: Engine | None = None, judge: Judge | None = None,
-                 repairs: Mapping[str, Repair] | None = None, model: str = EMBEDDED):  # fmt: skip
-        self.engine = engine or engine_for([model], {})
+                 repairs: Mapping[str, Repair] | None = None):  # fmt: skip
+        self.engine = engine or _flux_or_embedded()
         self.judge, self.repairs = judge or ReaderJudge(), repairs
+        if repairs is None and isinstance(self.engine, FluxFamily):
+            self.repairs = flux_repairs(self.engine)
 
     def generate_and_evaluate(
         self, prompt: str, num_iterations: int = 3, guidance_scale: float | None = None,
@@ -40,9 +47,23 @@ class FluxVLMPipeline:
     ) -> dict[str, Any]:  # fmt: skip
         """final_image, final_prompt, satisfaction_score, history and images. The best picture, never just the last."""
         request = Request(RegionSet(Extent(width, height), (), prompt), seed, num_inference_steps, guidance_scale)
-        config = Config(num_iterations, target, seed=seed, strategy=strategy)
+        routes = Config().routes
+        if isinstance(self.engine, FluxFamily) and not self.engine.has("fill"):
+            routes = tuple(route for route in routes if route != Route.inpaint)
+        config = Config(num_iterations, target, seed=seed, strategy=strategy, routes=routes)
         loop = IterativeRefinementEngine(self.engine, self.judge, (), self.repairs)
         return as_dict(loop.refine(request, config=config, folder=folder))
+
+
+def _flux_or_embedded() -> Engine:
+    flux = FluxFamily()
+    return flux if flux.has("base") else engine_for([MEMBERS["base"].folder], {})
+
+
+def flux_repairs(flux: FluxFamily) -> dict[str, Repair]:
+    """The ways that the installed control models open: depth for matters of place, edges for matters of style."""
+    ways = {"depth": (Route.structure, flux.keep_depth), "canny": (Route.style, flux.keep_edges)}
+    return {route: repair for member, (route, repair) in ways.items() if flux.has(member)}
 
 
 class EnhancedPakatiCanvas(PakatiCanvas):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ..judge import Question, QuestionSet
+from ..judge import Question
 from ..regions import RegionSet
 
 
-def clarify(regions: RegionSet, questions: QuestionSet, failed: Iterable[str], extra: Iterable[str] = ()) -> RegionSet:
+def clarify(
+    regions: RegionSet, questions: Iterable[Question], failed: Iterable[str], extra: Iterable[str] = ()
+) -> RegionSet:
     """The layout with what failed said first, in the prompt that asked for it; extra words go to the base prompt."""
     wanted = set(failed)
     said: dict[str | None, list[str]] = {}

@@ -138,26 +138,26 @@ class IterativeRefinementEngine:
                 images: list[Image.Image], painted: Request) -> State:  # fmt: skip
         verdict = self.judge.judge(image, questions)
         if isinstance(verdict, Verdict) and self.references:
-            verdict = replace(verdict, checks=(*verdict.checks, *self._checks(image, request.regions)))
+            verdict = replace(
+                verdict, checks=(*verdict.checks, *reference_checks(self.references, image, request.regions))
+            )
         best, wins = state.best, None
         prefers = getattr(self.judge, "prefers", None)
         if self.pairwise and prefers and best and is_better(verdict, best.verdict, state.config.eps):
             wins = prefers(image, images[state.best_index], questions)
         return advance(state, verdict, picture_digest(image), spoken(painted.regions), wins)
 
-    def _checks(self, image: Image.Image, regions: RegionSet) -> list[Check]:
-        """A reference is met (0.5) at a difference that is plain to see, and fully (1) at none."""
-        found = []
-        for number, reference in enumerate(self.references, start=1):
-            far = reference.delta(image, regions).distance(reference.aspect)
-            kind, text = (
-                PARTS.get(reference.aspect, "style"),
-                f"Is the {reference.aspect} that of {reference.description}?",
-            )
-            found.append(
-                Check(f"reference{number}", text, kind, reference.region, 1 / (1 + far), 1.0, f"{far:.2f} off")
-            )
-        return found
+
+def reference_checks(references: Iterable[Reference], image: Image.Image, regions: RegionSet | None) -> list[Check]:
+    """A reference is met (0.5) at a difference that is plain to see, and fully (1) at none."""
+    found = []
+    for number, reference in enumerate(references, start=1):
+        far = reference.delta(image, regions).distance(reference.aspect)
+        kind = PARTS.get(reference.aspect, "style")
+        text = f"Is the {reference.aspect} that of {reference.description}?"
+        told = f"{far:.2f} off"
+        found.append(Check(f"reference{number}", text, kind, reference.region, 1 / (1 + far), 1.0, told))
+    return found
 
 
 def ask_about(regions: RegionSet) -> QuestionSet:
@@ -235,4 +235,5 @@ def as_dict(result: Result) -> dict[str, Any]:
     return {**{name: result[name] for name in names}, "history": history, "images": list(result.images)}
 
 
-__all__ = ["HISTORY", "IterativeRefinementEngine", "NoVerdict", "OnPass", "Repair", "Result", "as_dict", "ask_about"]
+__all__ = ["HISTORY", "IterativeRefinementEngine", "NoVerdict", "OnPass", "Repair", "Result", "as_dict", "ask_about",
+           "reference_checks"]  # fmt: skip

@@ -4,6 +4,7 @@ import asyncio
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -203,7 +204,7 @@ def models(tmp_path_factory) -> Path:
         unet = manager.load_pipeline().unet
     for seed, name in enumerate(("controlnet-openpose-sdxl-1.0", "controlnet-canny-sdxl-1.0")):
         torch.manual_seed(seed)
-        net = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8, 8, 8, 8))
+        net: Any = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8, 8, 8, 8))
         for layer in (*net.controlnet_down_blocks, net.controlnet_mid_block):
             torch.nn.init.normal_(layer.weight, std=0.5)
         torch.nn.init.normal_(net.controlnet_cond_embedding.conv_out.weight, std=0.5)

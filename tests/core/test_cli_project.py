@@ -34,7 +34,8 @@ def project(painted, tmp_path) -> Path:
 def test_edit_undo_redo_and_history(painted, project, tmp_path, capsys):
     first, edited, back = painted / "first.png", tmp_path / "edited.png", tmp_path / "back.png"
     call = ["edit", str(project), "--region", "lake", "--prompt", "brick", "--steps", "1", "--seed", "3"]
-    assert main([*call, "--out", str(edited)]) == 0
+    assert main([*call, "--model", "nowhere", "--out", str(edited)]) == 0
+    assert "the model 'nowhere' is not in models; pakati-tiny paints instead" in capsys.readouterr().err
     before, after = (np.asarray(Image.open(path)) for path in (first, edited))
     assert np.array_equal(before[:, 32:], after[:, 32:]) and not np.array_equal(before[:, :32], after[:, :32])
 

@@ -257,18 +257,81 @@ def test_each_region_is_painted_by_its_own_model(tiny, tmp_path):
     alone.generate(steps=1)
     assert np.array_equal(pixels(canvas.image)[:, :32], pixels(alone.image)[:, :32])
     assert not np.array_equal(pixels(canvas.image)[:, 32:], pixels(alone.image)[:, 32:])
+    canvas.edit("left", model="sd", steps=1)
+    assert canvas.step.models == ("sd15",) and canvas.regions.regions[0].model == "sd"
 
 
-def test_a_model_that_cannot_do_what_is_asked_is_refused_with_the_reason(tiny):
-    class Plain(DiffusersEngine):
-        def capabilities(self):
-            return replace(super().capabilities(), model="plain", regional=False, inpaint=False)
+class Plain(DiffusersEngine):
+    """The embedded model as if it could do less. asked: the requests that it was given."""
 
-    registry = Registry({"plain": Plain("pakati-tiny", "cpu")})
+    def __init__(self, name, **lacks):
+        super().__init__("pakati-tiny", "cpu")
+        self.name, self.lacks, self.asked = name, lacks, []
+
+    def capabilities(self):
+        return replace(super().capabilities(), model=self.name, **self.lacks)
+
+    def generate(self, request, progress=None):
+        self.asked.append(request)
+        return replace(super().generate(request, progress), model=self.name)
+
+    def edit(self, request, image, mask, progress=None):
+        self.asked.append(request)
+        return replace(super().edit(request, image, mask, progress), model=self.name)
+
+
+def test_a_model_without_regional_prompts_paints_region_by_region():
+    """Each as an edit with its own prompt, in the order in which they lie over each other."""
+    plain = Plain("plain", regional=False)
+    canvas = PakatiCanvas(64, 64, "grass", "snow", model="plain", engines={"plain": plain})
+    canvas.apply_to_region(canvas.create_region(LEFT, "left"), "sand", seed=11, guidance=2.0)
+    canvas.apply_to_region(canvas.create_region(BoxShape(16, 16, 32, 32), "over"), "sea", negative="brick")
+    canvas.generate(seed=1, steps=1)
+    told = [(r.regions.prompt, r.regions.negative, r.seed, r.guidance, len(r.regions.regions)) for r in plain.asked]
+    assert told == [("grass", "snow", 1, None, 0), ("sand", "snow", 11, 2.0, 0), ("sea", "brick", 1, None, 0)]
+    assert [stroke.regions for stroke in canvas.step.strokes] == [(BASE,), ("left",), ("over",)]
+    before = pixels(canvas.image)
+    canvas.edit("over", "night", steps=1)
+    assert plain.asked[-1].regions.prompt == "night"
+    mask = np.zeros((64, 64), bool)
+    mask[16:48, 16:48] = True
+    assert np.array_equal(pixels(canvas.image)[~mask], before[~mask])
+
+
+def test_another_model_edits_where_the_main_one_cannot_and_the_choice_is_open(tiny):
+    canvas = PakatiCanvas(
+        64, 64, "grass", model="still", engines={"still": Plain("still", inpaint=False), "tiny": tiny}
+    )
+    canvas.apply_to_region(canvas.create_region(LEFT, "left"), "sand")
+    canvas.generate(steps=1)
+    with pytest.warns(PakatiWarning, match="still cannot edit a part of a picture; tiny paints instead"):
+        canvas.edit("left", "sea", steps=1)
+    assert [state.models for state in canvas.history] == [("still",), ("pakati-tiny",)]
+    canvas.apply_to_region("left", "sea", model="still")
+    with pytest.raises(ModelError, match="still cannot edit a part of a picture; give this region another model"):
+        canvas.edit("left", steps=1)
+
+
+def test_what_cannot_be_painted_is_refused_before_anything_is():
+    nothing = Plain("nothing", regional=False, inpaint=False)
+    canvas = PakatiCanvas(64, 64, "grass", model="nothing", engines={"nothing": nothing})
+    canvas.apply_to_region(canvas.create_region(LEFT, "left"), "sand")
+    with pytest.raises(ModelError, match="nothing cannot edit"):
+        canvas.generate(steps=1)
+    small = PakatiCanvas(32, 64, "grass", model="nothing", engines={"nothing": nothing})
+    with pytest.raises(ModelError, match="from 64 to 4096 pixels, not 32x64"):
+        small.generate(steps=1)
+    assert nothing.asked == []
+
+
+def test_a_model_that_cannot_do_what_is_asked_is_refused_with_the_reason():
+    registry = Registry({"plain": Plain("plain", regional=False, inpaint=False)})
     with pytest.raises(ModelError, match="plain gives no region a prompt of its own"):
         registry.engine("plain", ["regional"])
     with pytest.raises(ModelError, match="plain cannot edit"):
         registry.engine("plain", ["inpaint"])
+    with pytest.raises(ModelError, match="plain follows no control pictures"):
+        registry.engine("plain", ["control"])
     with pytest.raises(ModelError, match="from 64 to 4096 pixels, not 16x16"):
         registry.engine("plain", size=Extent(16, 16))
     assert registry.engine("plain", size=Extent(64, 64)) is registry.engines["plain"]

@@ -5,8 +5,8 @@ import pytest
 from pakati_core import errors
 
 CHILDREN = [
-    *(errors.RegionError, errors.ShapeError, errors.LayoutFileError, errors.ModelError, errors.JudgeError),
-    *(errors.RefineError, errors.OutputError, errors.IdentityError, errors.CanvasError, errors.ProjectError),
+    *(errors.RegionError, errors.ShapeError, errors.LayoutFileError, errors.CanvasError, errors.ProjectError),
+    *(errors.ModelError, errors.JudgeError, errors.RefineError, errors.OutputError, errors.IdentityError),
 ]
 
 

@@ -1,8 +1,11 @@
 """Small random models of every family that regions reach, in ComfyUI's own classes."""
 
 from dataclasses import dataclass, field
+from functools import partial
+from unittest.mock import patch
 
 import comfy.latent_formats
+import comfy.ldm.anima.model as anima
 import comfy.model_base
 import comfy.model_patcher
 import comfy.ops
@@ -74,6 +77,8 @@ HUNYUAN_IMAGE = {
     "theta": 256, "patch_size": [1, 1], "qkv_bias": True, "guidance_embed": False, "byt5": True, "meanflow": False,
     "use_cond_type_embedding": False, "vision_in_dim": None, "meanflow_sum": False,
 }  # fmt: skip
+# Else 1024 wide and 6 deep, whatever the configuration says.
+SMALL_ADAPTER = partial(anima.LLMAdapter, 48, 48, 48, num_layers=1, num_heads=2)
 
 
 @dataclass
@@ -93,7 +98,8 @@ class Built:
         config.set_inference_dtype(torch.float32, None)
         config.custom_operations = comfy.ops.disable_weight_init
         torch.manual_seed(0)
-        model = config.get_model({}, "", device="cpu")
+        with patch.object(anima, "LLMAdapter", SMALL_ADAPTER):
+            model = config.get_model({}, "", device="cpu")
         for buffer in model.diffusion_model.buffers():
             if buffer.numel() and buffer.is_floating_point():
                 torch.nn.init.normal_(buffer, 0.0, 0.2)  # SD3 keeps its positions in one
@@ -148,5 +154,6 @@ ROWS = {
     "Cosmos-Predict2": Built("CosmosT2IPredict2", COSMOS, frames=True),
     "HunyuanImage": Built("HunyuanImage21", HUNYUAN_IMAGE, channels=64),
     "HunyuanImage with quoted words": Built("HunyuanImage21", HUNYUAN_IMAGE, _quoted(), channels=64),
+    "Anima": Built("Anima", COSMOS | {"image_model": "anima"}, frames=True),
     "Wan": Built("WAN21_T2V", WAN, frames=True),
 }

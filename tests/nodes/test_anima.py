@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import comfy.ldm.anima.model as anima
 import pytest
 import torch
 
@@ -11,10 +10,10 @@ from pakati.pakati_core.errors import PakatiError
 from pakati.pakati_core.geometry import Extent
 from pakati.pakati_core.regions import Region, RegionSet
 from pakati.pakati_core.shapes import BoxShape, WholeShape
-from tests.nodes.architectures import COSMOS, Built
+from tests.nodes.architectures import ROWS
 from tests.nodes.sampling import denoise
 
-ROW = Built("Anima", COSMOS | {"image_model": "anima"}, frames=True)
+ROW = ROWS["Anima"]
 LEFT = BoxShape(0, 0, 0.5, 1, "fraction")
 
 
@@ -39,11 +38,7 @@ class Clip:
 
 @pytest.fixture(scope="module")
 def model():
-    """The adapter's width is fixed to 1024 by the host, and its depth to 6."""
-    with pytest.MonkeyPatch.context() as patch:
-        small = partial(anima.LLMAdapter, 48, 48, 48, num_layers=1, num_heads=2)
-        patch.setattr(anima, "LLMAdapter", small)
-        return ROW.make()
+    return ROW.make()
 
 
 def look(model, base: str, *regions: Region, rows=1):

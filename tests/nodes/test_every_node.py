@@ -35,6 +35,17 @@ def test_every_input_has_a_tooltip(node):
 
 
 @every_node
+def test_every_output_has_a_tooltip(node):
+    silent = [i for i, entry in enumerate(node.define_schema().outputs) if not entry.tooltip]
+    assert silent == []
+
+
+@every_node
+def test_it_can_be_searched_by_other_words(node):
+    assert node.define_schema().search_aliases
+
+
+@every_node
 def test_execute_takes_exactly_the_inputs(node):
     wanted = inspect.signature(node.execute).parameters
     schema = node.define_schema()

@@ -94,7 +94,15 @@ class PakatiTestTwo(io.ComfyNode):
 @pytest.fixture(scope="module", autouse=True)
 def registered():
     ours = asyncio.run(comfy_entrypoint().get_node_list())
-    for node in (*ours, ImageCompositeMasked, PakatiTestBody, PakatiTestShow, PakatiTestLoader, PakatiTestTwo):
+    for node in (
+        *ours,
+        ImageCompositeMasked,
+        PakatiTestBody,
+        PakatiTestShow,
+        PakatiTestLoader,
+        PakatiTestTwo,
+        PakatiTestCatch,
+    ):
         node.GET_SCHEMA()
         host.NODE_CLASS_MAPPINGS[node.define_schema().node_id] = node
     yield
@@ -318,10 +326,62 @@ def one_node(**changes) -> dict:
     }
 
 
+CAUGHT: list = []
+
+
+class PakatiTestCatch(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        inputs = [io.Custom("PAKATI_STATE").Input("state")]
+        return io.Schema("PakatiTestCatch", category="test", inputs=inputs, is_output_node=True)
+
+    @classmethod
+    def execute(cls, state) -> io.NodeOutput:
+        CAUGHT.append(state)
+        return io.NodeOutput()
+
+
+def by_hand() -> dict:
+    """The loop of one_node(), as a user would wire it."""
+    text = {"class_type": "CLIPTextEncode", "inputs": {"clip": ["1", 1], "text": ""}}
+    prompt = "a red circle on sand"
+    sampling = {"steps": 2, "cfg": 4.0, "sampler_name": "euler", "scheduler": "simple"}
+    begin = {"prompt": prompt, "seed": 5, "width": 64, "height": 64}
+    return {
+        "1": {"class_type": "PakatiTestLoader", "inputs": {}},
+        "5": {"class_type": "PakatiQuestions", "inputs": {"prompt": prompt}},
+        "6": {"class_type": "PakatiRefineStart", "inputs": begin},
+        "7": text | {"inputs": {"clip": ["1", 1], "text": ["6", 5]}},
+        "8": text,
+        "9": {"class_type": "VAEEncode", "inputs": {"pixels": ["6", 1], "vae": ["1", 2]}},
+        "10": {"class_type": "SetLatentNoiseMask", "inputs": {"samples": ["9", 0], "mask": ["6", 2]}},
+        "11": {"class_type": "KSampler",
+               "inputs": {"model": ["1", 0], "positive": ["7", 0], "negative": ["8", 0], "latent_image": ["10", 0],
+                          "seed": ["6", 3], "denoise": ["6", 4], **sampling}},
+        "12": {"class_type": "VAEDecode", "inputs": {"samples": ["11", 0], "vae": ["1", 2]}},
+        "13": {"class_type": "ImageCompositeMasked",
+               "inputs": {"destination": ["6", 1], "source": ["12", 0], "mask": ["6", 2], "x": 0, "y": 0,
+                          "resize_source": False}},
+        "14": {"class_type": "PakatiVlmEvaluate",
+               "inputs": {"image": ["13", 0], "questions": ["5", 0], "judge": "embedded reader"}},
+        "15": {"class_type": "PakatiRefineEnd",
+               "inputs": {"loop": ["6", 0], "image": ["13", 0], "verdict": ["14", 0], "questions": ["5", 0],
+                          "rounds": 2, "target": 1.0, "patience": 9}},
+        "2": {"class_type": "PakatiTestCatch", "inputs": {"state": ["15", 2]}},
+    }  # fmt: skip
+
+
 def test_criterion_15_one_node_is_the_same_loop():
     session = Session("classic")
-    shown = session.run(one_node())["outputs"]
+    session.run(by_hand())
+    assert session.events("execution_error") == []
+    prompt = one_node()
+    prompt["5"] = {"class_type": "PakatiTestCatch", "inputs": {"state": ["2", 2]}}
+    shown = session.run(prompt)["outputs"]
     assert session.events("execution_error") == [] and shown["3"]["images"]
+    hand, one = CAUGHT[-2:]
+    assert hand.state.to_json() == one.state.to_json() and len(one.images) == 2
+    assert [image.tobytes() for image in hand.images] == [image.tobytes() for image in one.images]
     judged = [d for d in session.events("executed") if d["display_node"] == "2"]
     assert len(judged) >= 2, "each round is shown on the user's own node"
 
@@ -334,6 +394,30 @@ def test_criterion_16_switched_off_it_loads_nothing():
     session = Session("classic")
     session.run(prompt)
     assert session.events("execution_error") == [] and LOADED == [] and len(SHOWN) == 1
+
+
+def test_words_of_a_comparison_are_said_in_the_next_round():
+    prompt = loop(rounds=2)
+    prompt["5"]["inputs"]["words"] = ["8", 0]
+    prompt["8"] = {"class_type": "StringConcatenate", "inputs": {"string_a": "warmer", "string_b": "colours",
+                                                                 "delimiter": " "}}  # fmt: skip
+    from comfy_extras.nodes_string import StringConcatenate
+
+    StringConcatenate.GET_SCHEMA()
+    host.NODE_CLASS_MAPPINGS["StringConcatenate"] = StringConcatenate
+    session = Session("classic")
+    session.run(prompt)
+    assert session.events("execution_error") == []
+    assert [said for _, said in RUNS] == ["a red wall", "a red wall, warmer colours"]
+
+
+def test_criterion_17_what_the_editor_is_told_holds_no_key(monkeypatch):
+    canary = "sk-canary-5d1c"
+    for name in ("OPENAI_API_KEY", "GEMINI_API_KEY", "ANTHROPIC_API_KEY"):
+        monkeypatch.setenv(name, canary)
+    ours = asyncio.run(comfy_entrypoint().get_node_list())
+    told = "".join(str(node.GET_NODE_INFO_V1()) for node in ours)
+    assert "Judge a Picture" in told and canary not in told
 
 
 def test_criterion_17_ids_do_not_collide_and_no_widget_holds_a_key():

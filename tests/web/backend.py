@@ -7,6 +7,7 @@ ComfyUI. Prompts are accepted and kept in `prompts`, never run.
 """
 
 import asyncio
+import base64
 import importlib
 import importlib.metadata
 import json
@@ -31,6 +32,7 @@ SYSTEM = {
     "system": {"os": "linux", "comfyui_version": "0.33.0", "python_version": "3.11", "pytorch_version": "", "argv": []},
     "devices": [],
 }
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
 JOBS = {"jobs": [], "pagination": {"offset": 0, "limit": 200, "total": 0, "has_more": False}}
 
 
@@ -98,6 +100,7 @@ class Backend:
         app.router.add_get("/ws", self.websocket)
         for path, answer in self.answers().items():
             app.router.add_get("/api" + path, answer)
+        app.router.add_get("/api/view", self.picture)
         app.router.add_post("/api/settings", self.save_settings)
         app.router.add_post("/api/settings/{id}", self.save_settings)
         app.router.add_post("/api/prompt", self.queue_prompt)
@@ -106,6 +109,7 @@ class Backend:
             app.router.add_route(route.method, "/api" + route.path, route.handler)
         app.router.add_static("/extensions/pakati", ROOT / "web")
         app.router.add_route("*", "/api/{path:.*}", self.unknown)
+        app.router.add_get("/internal/folder_paths", self.no_folders)
         app.router.add_get("/user.css", self.no_style)
         app.router.add_get("/", self.page)
         app.router.add_static("/", self.frontend)
@@ -162,6 +166,10 @@ class Backend:
             found.setdefault(path.parent.name, {}).update(part)
         return found
 
+    async def no_folders(self, request: web.Request) -> web.Response:
+        """Asked for by the Vue renderer where a node takes files."""
+        return web.json_response({})
+
     async def websocket(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
@@ -193,6 +201,10 @@ class Backend:
 
     async def page(self, request: web.Request) -> web.FileResponse:
         return web.FileResponse(self.frontend / "index.html", headers={"Cache-Control": "no-store"})
+
+    async def picture(self, request: web.Request) -> web.Response:
+        """Whatever picture is asked for: a grey pixel."""
+        return web.Response(body=base64.b64decode(PIXEL), content_type="image/png")
 
     async def no_style(self, request: web.Request) -> web.Response:
         return web.Response(content_type="text/css")

@@ -105,7 +105,7 @@ def open_editor(browser: "Browser", backend_module) -> Callable[..., AbstractCon
             watch(editor)
             editor.page.goto(backend.url)
             try:
-                editor.page.wait_for_function(READY, timeout=60_000)
+                editor.page.wait_for_function(READY, timeout=180_000)  # seconds where the machine is quiet
                 if not editor.page.evaluate("() => window.app.extensions.some(one => one.name === 'Pakati')"):
                     pytest.fail(f"pakati.js did not register; the page says {editor.errors}")
                 yield editor

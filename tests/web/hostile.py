@@ -58,6 +58,7 @@ KEYS = [
         "whole",
         "units",
         "weight",
+        "base",
         "feather",
         "grow",
         "invert",

@@ -30,6 +30,7 @@ def test_the_about_page_names_our_version(editor):
 def test_in_newer_frontends_one_draws_too(open_editor, renderer: str, frontend: Path):
     with open_editor(renderer, frontend=frontend) as editor:
         page = editor.page
+        editor.load({"nodes": [], "links": [], "version": 0.4})
         page.evaluate("() => app.extensionManager.command.execute('Pakati.AddRegionEditor')")
         box = page.locator(".pakati-canvas").bounding_box()
         page.mouse.move(box["x"] + 60, box["y"] + 60)

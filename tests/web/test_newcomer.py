@@ -69,7 +69,7 @@ def test_from_the_template_browser_to_a_picture(browser, host, renderer: str):
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.route(lambda url: not url.startswith((host.url, "data:", "blob:")), lambda route: route.abort())
     page.goto(host.url)
-    page.wait_for_function(READY, timeout=90_000)
+    page.wait_for_function(READY, timeout=180_000)
 
     def act(what: str, run) -> None:
         run()
@@ -87,7 +87,7 @@ def test_from_the_template_browser_to_a_picture(browser, host, renderer: str):
     act("open the templates", page.get_by_role("button", name="Templates").click)
     act("choose Pakati", browse.get_by_text("pakati", exact=True).click)
     act("open the quickstart", browse.get_by_text("draw_regions").click)
-    page.locator(".pakati-canvas").wait_for(timeout=20_000)
+    page.locator(".pakati-canvas").wait_for(timeout=60_000)
     page.wait_for_timeout(1500)  # the page moves the graph into view
     before = set(host.json("/history"))
     act("choose the ellipse", page.locator('[data-tool="ellipse"]').click)

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 WORKFLOWS = Path(__file__).absolute().parents[2] / "workflows"
+DEFINITIONS = json.loads((WORKFLOWS.parent / "tests" / "data" / "object_info.json").read_text(encoding="utf-8"))
+NOTHING = object()  # equal to no value
 SHIPPED = sorted(WORKFLOWS.glob("*.json"))
 TWINS = [path for path in SHIPPED if (WORKFLOWS / "api" / path.name).is_file()]
 
@@ -40,5 +42,11 @@ def test_the_api_twin_is_what_the_editor_queues(editor, path: Path):
 
 
 def essence(prompt: dict) -> dict:
-    """Class and inputs by node id: titles may differ."""
-    return {node_id: (node["class_type"], node["inputs"]) for node_id, node in prompt.items()}
+    """Class and inputs by node id: titles may differ, and a twin need not say what is so by default."""
+    return {node_id: (node["class_type"], told(node["class_type"], node["inputs"])) for node_id, node in prompt.items()}
+
+
+def told(class_type: str, inputs: dict) -> dict:
+    optional = DEFINITIONS[class_type]["input"].get("optional", {})
+    defaults = {name: rest[0].get("default", NOTHING) for name, (_, *rest) in optional.items() if rest}
+    return {name: value for name, value in inputs.items() if defaults.get(name, NOTHING) != value}
