@@ -21,6 +21,7 @@ from pakati_core.characters.alignment import align
 from pakati_core.tiny.heads import LOOKS, Look, Pose, add_head, draw_head, is_held_out, place_of
 from pakati_core.tiny.world import MATERIALS
 
+from .onnx_writer import node, write
 from .run import Run, autocast, parser
 
 SIDE, GRID, TEMPERATURE = 128, 16, 0.07
@@ -170,10 +171,18 @@ def measure(args) -> float:
 
 
 def export(args) -> None:
-    torch.onnx.export(
-        load(args, "embedder"), (torch.zeros(1, 3, FACE, FACE),), str(args.to), input_names=["face"],
-        output_names=["vector"], opset_version=17, dynamo=False,
-    )  # fmt: skip
+    """As an ONNX file, with the normalisation of batches folded into the convolutions."""
+    net, nodes, weights, before = load(args, "embedder"), [], {}, "face"
+    for i, layer in enumerate(net.body[:-1]):
+        convolution = torch.nn.utils.fuse_conv_bn_eval(layer[0], layer[1])
+        weights |= {f"w{i}": convolution.weight.detach().numpy(), f"b{i}": convolution.bias.detach().numpy()}
+        how = {"kernel_shape": [3, 3], "strides": list(convolution.stride), "pads": [1, 1, 1, 1]}
+        nodes += [node("Conv", [before, f"w{i}", f"b{i}"], [f"c{i}"], **how), node("Relu", [f"c{i}"], [f"r{i}"])]
+        before = f"r{i}"
+    weights |= {"w": net.head.weight.detach().numpy().T.copy(), "b": net.head.bias.detach().numpy()}
+    nodes += [node("Flatten", [before], ["row"], axis=1), node("MatMul", ["row", "w"], ["raw"])]
+    nodes += [node("Add", ["raw", "b"], ["sum"]), node("LpNormalization", ["sum"], ["vector"], axis=1, p=2)]
+    write(args.to, nodes, weights, {"face": [1, 3, FACE, FACE]}, {"vector": [1, 64]})
     print(f"{args.to}: {args.to.stat().st_size / 1e6:.2f} MB")
 
 
