@@ -53,7 +53,7 @@ def measure(generator: CharacterGenerator, jobs: list[dict], folder: Path, args:
                 BatchGenerator(counted, folder / "killed").run(jobs)
             finally:
                 os._exit(0)
-        time.sleep(rng.uniform(0, 1.5 * took / args.kills))
+        time.sleep(rng.uniform(0, took / args.kills))
         os.kill(child, signal.SIGKILL)
         kills += os.WIFSIGNALED(os.waitpid(child, 0)[1])
     last = BatchGenerator(counted, folder / "killed").run(jobs)
