@@ -5,7 +5,7 @@ from pathlib import Path
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import canvas, characters, controls, editor, judge, models, refine, regions
+from . import canvas, characters, controls, editor, judge, loras, models, refine, regions
 
 
 class PakatiExtension(ComfyExtension):
@@ -13,8 +13,8 @@ class PakatiExtension(ComfyExtension):
         register_routes()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        menus = editor, regions, models, canvas, judge, refine, characters, controls
-        return [node for menu in menus for node in menu.NODES]
+        groups = (editor, regions, models, canvas, judge, refine, loras, characters, controls)
+        return [node for group in groups for node in group.NODES]
 
 
 def register_routes() -> None:

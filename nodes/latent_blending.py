@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ..pakati_core.errors import RegionError
 from ..pakati_core.regions import RegionSet
 
 
 def blend_regions(model, clip, positive, negative, regions: RegionSet):
-    """MODEL as it is, and each prompt as a conditioning of its own, masked to its share of the canvas."""
+    """MODEL as it is, and each prompt as a conditioning of its own, masked to its share of the canvas.
+
+    Raises RegionError for a region with LoRAs.
+    """
+    for region in regions.regions:
+        if any(any(strengths) for _, *strengths in region.loras):
+            raise RegionError(
+                f"region {region.name!r} has LoRAs, but blending cannot keep them inside; take them out, or use "
+                "a model that regions reach"
+            )
     wanted = {region.id: region.prompt for region in regions.regions}
     unwanted = {region.id: region.negative for region in regions.regions if region.negative.strip()}
     return model, _masked(clip, positive, regions, wanted), _masked(clip, negative, regions, unwanted)

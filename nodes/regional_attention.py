@@ -29,9 +29,11 @@ from ..pakati_core.errors import PakatiError
 from ..pakati_core.regions import RegionSet
 from .architectures import Architecture, architecture_of, is_reachable
 from .latent_blending import blend_regions
+from .lora_files import clips_of, read_loras
 from .region_text import KEY, with_extras, with_regions
 from .region_time import in_time
 from .regional_call import CALL, RegionalCall
+from .regional_lora import with_loras
 from .regional_patches import WordsRead, beside_patches
 from .regional_sampling import draw_own_noise, guide_regions, has_own_guidance, has_own_seed
 
@@ -39,11 +41,14 @@ ARGUMENTS = ("heads", "mask", "attn_precision", "skip_reshape", "skip_output_res
 OTHERS_MASK = "another pack masks the text of this model; remove it, or use it instead of the regions"
 
 
-def apply_regions(model, clip, positive, negative, regions: RegionSet, blend_where_unreachable: bool = False):
+def apply_regions(
+    model, clip, positive, negative, regions: RegionSet, blend_where_unreachable=False, global_layers=False
+):
     """MODEL, CLIP, CONDITIONING x2, regions -> MODEL, CONDITIONING x2.
 
     blend_where_unreachable: for a model whose attention cannot be reached, let every prompt predict the picture and
     blend the predictions, as ComfyUI's masked conditionings do: a pass of the model for each region.
+    global_layers: see with_loras.
     """
     if clip is None:
         raise PakatiError("no CLIP is connected; connect the CLIP that encoded the base prompt")
@@ -52,12 +57,22 @@ def apply_regions(model, clip, positive, negative, regions: RegionSet, blend_whe
         return blend_regions(model, clip, positive, negative, regions)
     fill = architecture_of(network).fills_left(network)
     wanted = {region.id: region.prompt for region in regions.regions}
-    unwanted = {region.id: region.negative for region in regions.regions if region.negative.strip()}
-    positive = with_regions(clip, positive, regions, wanted, fill)
-    negative = with_regions(clip, negative, regions, unwanted, fill)
-    model = _sample_by_regions(reach_regions(model), regions)
+    unwanted = _unwanted(regions)
+    loras = read_loras(model, clip, regions)
+    clips = clips_of(clip, regions, loras)
+    positive = with_regions(clip, positive, regions, wanted, fill, clips)
+    negative = with_regions(clip, negative, regions, unwanted, fill, clips)
+    model = with_loras(_sample_by_regions(reach_regions(model), regions), loras, global_layers)
     number = architecture_of(network).number
     return model, with_extras(number, clip, positive, wanted), with_extras(number, clip, negative, unwanted)
+
+
+def _unwanted(regions: RegionSet) -> dict[str, str | None]:
+    """Negatives of the regions. A LoRA acts on both sides of the guidance, as a stock LoRA does: else the guidance
+    scale would multiply it. So a region with LoRAs and no negative has the base's, which None stands for."""
+    own = {region.id: region.negative if region.negative.strip() else None for region in regions.regions}
+    acting = {region.id for region in regions.regions if any(strength for _, strength, _ in region.loras)}
+    return {name: text for name, text in own.items() if text is not None or name in acting}
 
 
 def reach_regions(model):
@@ -145,7 +160,7 @@ def _join_keys(model, family: Architecture, rows, latent, context, options: dict
     words = WordsRead(length, rows[-1].stop)
     override = CrossOverride(rows, words, grid, options.get("optimized_attention_override"))
     options = beside_patches({**options, "optimized_attention_override": override}, words, context.shape[1])
-    return join_prompts(context, rows, length), RegionalCall(rows, grid, latent), options
+    return join_prompts(context, rows, length), RegionalCall(rows, grid, latent, keys=length), options
 
 
 def _join_sequence(model, family: Architecture, rows, latent, context, options: dict, kwargs: dict):
@@ -160,7 +175,7 @@ def _join_sequence(model, family: Architecture, rows, latent, context, options: 
         kwargs["attention_mask"] = None
     pixels = -(-grid[0] * grid[1] // multiple) * multiple
     joined = join_shared(context, rows, multiple, avoid=pixels if family.refines_words else -1)
-    call = RegionalCall(joined.rows, grid, latent, before, joined)
+    call = RegionalCall(joined.rows, grid, latent, before, joined, image_last=family.image_last)
     override = JointOverride(call, family, options.get("optimized_attention_override"))
     options = {**options, "optimized_attention_override": override}
     if family.counts_words:

@@ -16,7 +16,7 @@ from ..pakati_core.layout import image_to_pil, pil_to_image
 from ..pakati_core.overlay import draw_overlay
 from ..pakati_core.regions import Overlap, RegionSet, regions_from_colour_map
 from ..pakati_core.shapes import MAX_SIDE, BoxShape, EllipseShape, MaskShape, PolygonShape, Shape, Units, WholeShape
-from .types import PakatiRegion, PakatiRegions, PlacedRegion
+from .types import LoraStack, PakatiRegion, PakatiRegions, PlacedRegion
 
 CATEGORY = "Pakati/regions"
 ALIASES = ["regional prompting", "regional prompter", "region", "area", "mask"]
@@ -171,6 +171,12 @@ class PakatiRegionalPrompt(io.ComfyNode):
                     placeholder="what is not in this region",
                     tooltip="What is to be kept out of this region. Empty: the base negative prompt holds here too.",
                 ),
+                LoraStack.Input(
+                    "loras",
+                    optional=True,
+                    tooltip="LoRAs that act in this region only, on its words and its part of the picture: a stack, "
+                    "as LoRA stack nodes make it.",
+                ),
                 *_effect_inputs(),
                 *_name_and_feather_inputs(),
                 *_sampling_inputs(),
@@ -185,6 +191,7 @@ class PakatiRegionalPrompt(io.ComfyNode):
         prompt: str,
         regions: RegionSet | None = None,
         negative: str = "",
+        loras: list | None = None,
         weight: float = 1.0,
         start: float = 0.0,
         end: float = 1.0,
@@ -204,7 +211,7 @@ class PakatiRegionalPrompt(io.ComfyNode):
         edge = {"feather": feather} if feather else {}
         asked = {"prompt": prompt, "negative": negative, "weight": weight, "start": start, "end": end}
         asked |= {"base": base, "guidance": guidance or None, "seed": own_seed if own_seed >= 0 else None}
-        prompted = replace(region.region, id=called, name=called, **asked, **edge)
+        prompted = replace(region.region, id=called, name=called, loras=tuple(loras or ()), **asked, **edge)
         return io.NodeOutput(replace(earlier, regions=(*earlier.regions, prompted)))
 
 
@@ -246,6 +253,14 @@ class PakatiApplyRegions(io.ComfyNode):
                     tooltip="For a model whose attention cannot be reached. stop: say so. blend: let each prompt "
                     "predict the whole picture and blend the predictions, which takes one pass for each region.",
                 ),
+                io.Boolean.Input(
+                    "global_layers",
+                    default=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Some layers of the regions' LoRAs (time, modulation, pooled text) steer the picture as "
+                    "one. Off: they are left out. On: they act on the whole picture.",
+                ),
             ],
             outputs=[
                 io.Model.Output("model", display_name="model", tooltip="The model, listening to the regions"),
@@ -266,12 +281,13 @@ class PakatiApplyRegions(io.ComfyNode):
         regions: RegionSet,
         overlap: str = Overlap.over,
         unreachable: str = Unreachable.stop,
+        global_layers: bool = False,
     ) -> io.NodeOutput:
         # Imported late: it pulls in the host's model code, which a listing of the nodes does not need.
         from .regional_attention import apply_regions
 
         regions, blend = replace(regions, overlap=overlap), unreachable == Unreachable.blend
-        return io.NodeOutput(*apply_regions(model, clip, positive, negative, regions, blend))
+        return io.NodeOutput(*apply_regions(model, clip, positive, negative, regions, blend, global_layers))
 
 
 class PakatiRegionOverlay(io.ComfyNode):

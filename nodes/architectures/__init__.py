@@ -11,25 +11,52 @@ from .architecture import Architecture, is_kind
 from .hunyuan import refine_apart, refuse_quotes
 from .lumina import share_captions
 
+MODELS = "comfy.ldm."
+FLUX_LAYERS = {"words": r"(^|\.)txt_", "both": r"^single_blocks\."}
 FAMILIES = (
-    Architecture("UNet", "comfy.ldm.modules.diffusionmodules.openaimodel.UNetModel", joint=False, patch=""),
-    Architecture("Chroma", "comfy.ldm.chroma.model.Chroma"),
-    Architecture("Flux", "comfy.ldm.flux.model.Flux", counts_words=True, left_filled=512, image_shift=True),
-    Architecture("Qwen-Image", "comfy.ldm.qwen_image.model.QwenImageTransformer2DModel", counts_words=True, masks=True),
-    Architecture("Lumina2, Z-Image", "comfy.ldm.lumina.model.NextDiT", refines_words=True, prepare=share_captions),
-    Architecture("SD3", "comfy.ldm.modules.diffusionmodules.mmdit.MMDiT", registers="register_length"),
-    Architecture("AuraFlow", "comfy.ldm.aura.mmdit.MMDiT", registers="register_tokens"),
-    Architecture("Krea 2", "comfy.ldm.krea2.model.SingleStreamDiT", refines_words=True, patch="patch"),
     Architecture(
-        "HunyuanImage", "comfy.ldm.hunyuan_video.model.HunyuanVideo", image_last=True, prepare=refine_apart,
-        number=refuse_quotes,
+        "UNet", f"{MODELS}modules.diffusionmodules.openaimodel.UNetModel", joint=False, patch="",
+        words=r"\battn2\.to_[kv]$",
+    ),
+    Architecture("Chroma", f"{MODELS}chroma.model.Chroma", vectors="^distilled_guidance_layer", **FLUX_LAYERS),
+    Architecture(
+        "Flux", f"{MODELS}flux.model.Flux", counts_words=True, left_filled=512, image_shift=True, **FLUX_LAYERS
     ),
     Architecture(
-        "Anima", "comfy.ldm.anima.model.Anima", joint=False, patch="patch_spatial", number=number_words,
-        adapt=adapt_words,
+        "Qwen-Image", f"{MODELS}qwen_image.model.QwenImageTransformer2DModel", counts_words=True, masks=True,
+        words=r"(^|\.)txt_|\.add_[qkv]_proj$|\.to_add_out$",
     ),
-    Architecture("Cosmos-Predict2", "comfy.ldm.cosmos.predict2.MiniTrainDIT", joint=False, patch="patch_spatial"),
-    Architecture("Wan", "comfy.ldm.wan.model.WanModel", joint=False),
+    Architecture(
+        "Lumina2, Z-Image", f"{MODELS}lumina.model.NextDiT", refines_words=True, prepare=share_captions,
+        words="^(cap_embedder|context_refiner)", both=r"^(layers\.|final_layer)",
+    ),
+    Architecture(
+        "SD3", f"{MODELS}modules.diffusionmodules.mmdit.MMDiT", registers="register_length",
+        words=r"^context_embedder|\.context_block\.",
+    ),
+    Architecture(
+        "AuraFlow", f"{MODELS}aura.mmdit.MMDiT", registers="register_tokens",
+        words=r"^cond_seq_linear|^double_layers\.\d+\.(attn\.w1|mlpC)", both=r"^single_layers\.",
+    ),
+    Architecture(
+        "Krea 2", f"{MODELS}krea2.model.SingleStreamDiT", refines_words=True, patch="patch",
+        words="^txt", both=r"^(blocks|last)\.",
+    ),
+    Architecture(
+        "HunyuanImage", f"{MODELS}hunyuan_video.model.HunyuanVideo", image_last=True, prepare=refine_apart,
+        number=refuse_quotes, words=r"(^|\.)txt_", both=r"^single_blocks\.",
+    ),
+    Architecture(
+        "Anima", f"{MODELS}anima.model.Anima", joint=False, patch="patch_spatial", number=number_words,
+        adapt=adapt_words, words=r"\.cross_attn\.[kv]_proj$",
+    ),
+    Architecture(
+        "Cosmos-Predict2", f"{MODELS}cosmos.predict2.MiniTrainDIT", joint=False, patch="patch_spatial",
+        words=r"\.cross_attn\.[kv]_proj$",
+    ),
+    Architecture(
+        "Wan", f"{MODELS}wan.model.WanModel", joint=False, words=r"^text_embedding|\.cross_attn\.[kv]$"
+    ),
 )  # fmt: skip
 
 

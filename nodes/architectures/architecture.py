@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+
+from ..regional_call import Stream
 
 
 @dataclass(frozen=True)
@@ -19,8 +22,10 @@ class Architecture:
     up on the left to this number where words are counted. masks: `attention_mask` hides words from all.
     refines_words: words attend to words before they meet the image. image_shift: the image's positions may begin
     after the words. image_last: what stands between words and image belongs to no prompt. prepare: patches a cloned
-    MODEL. number: (CLIP, prompt, options of the conditioning) -> what the model needs beside a prompt's words. adapt:
-    (BaseModel, RegionalText, device) -> the text that attention reads.
+    MODEL. number: (CLIP, prompt, options of the conditioning) -> what the model needs beside a prompt's words; prompt
+    None: those of the conditioning. adapt: (BaseModel, RegionalText, device) -> the text that attention reads.
+    words, both, vectors: patterns of the layers whose tokens are words, words and pixels, or neither; all other layers
+    with tokens have the image's.
     """
 
     name: str
@@ -37,12 +42,22 @@ class Architecture:
     prepare: Callable | None = None
     number: Callable | None = None
     adapt: Callable | None = None
+    words: str = ""
+    both: str = ""
+    vectors: str = ""
 
     def grid(self, network, height: int, width: int) -> tuple[int, int]:
         """Image tokens of a latent, rounded up as every model here rounds."""
         side = getattr(network, self.patch)
         side = side[-1] if isinstance(side, (tuple, list)) else side
         return -(-height // side), -(-width // side)
+
+    def stream(self, layer: str) -> Stream:
+        """What the tokens of a layer are, if it has any; layer: its path in the network."""
+        for stream, pattern in ((Stream.none, self.vectors), (Stream.words, self.words), (Stream.both, self.both)):
+            if pattern and re.search(pattern, layer):
+                return stream
+        return Stream.image
 
     def registers_of(self, network) -> int:
         found = getattr(network, self.registers) if self.registers else 0

@@ -16,9 +16,10 @@ from ..engines.models import models_folder
 from ..errors import ModelError, PakatiError
 from ..geometry import Extent
 from ..layout import image_to_pil, pil_to_image
+from ..lora import LoRALoader
 from .edges import canny, from_opencv
 from .embeddings import read_picture
-from .presets import ControlnetConfig, load_controlnet_config
+from .presets import ControlnetConfig, load_controlnet_config, load_lora_registry
 from .sdxl import GUIDANCE, STEPS, check_extent, run_pipeline
 
 Picture = str | Path | Image.Image
@@ -57,7 +58,7 @@ class Control:
 class ControlNetGenerator:
     """base_pipeline: a StableDiffusionXLPipeline, as SDXLPipelineManager.load_pipeline gives it.
 
-    lora_loader: with the documents' load_lora and unload_lora; needed where `character_lora` is given.
+    lora_loader: with the documents' load_lora and unload_lora; for `character_lora`.
     """
 
     def __init__(self, base_pipeline: Any, config: ControlnetConfig | None = None, lora_loader: Any = None):
@@ -150,15 +151,14 @@ class ControlNetGenerator:
         )  # fmt: skip
 
     def _with_lora(self, name: str | None) -> bool:
-        """Load a character's LoRA by its name in the registry or its path.  Raises where nothing can load it."""
+        """Load a character's LoRA by its name in the registry or its path.  Raises PakatiError."""
         if not name:
             return False
-        if self.loras is None:
-            raise PakatiError(f"the LoRA {name!r} is asked for but there is no LoRA loader; give one as lora_loader")
-        from .presets import load_lora_book
-
-        entry = load_lora_book().find(name)
-        self.loras.load_lora(entry.lora_path if entry else name, name, entry.default_weight if entry else 0.8)
+        registry = load_lora_registry()
+        entry = registry.find(name)
+        path = registry.locate(name, [models_folder() / "loras"]) if entry else name
+        self.loras = self.loras or LoRALoader(self.base)
+        self.loras.load_lora(path, name, entry.default_weight if entry else 0.8)
         return True
 
     def _net(self, kind: Kind) -> Any:

@@ -14,16 +14,17 @@ from typing import Any, Protocol
 from PIL import Image
 
 from ..engines import Progress
-from ..engines.models import EMBEDDED
+from ..engines.models import EMBEDDED, models_folder
 from ..errors import IdentityError, ModelError, PakatiError, warn
 from ..files import check_picture_path, check_writable, save_picture
+from ..lora import LoRALoader, LoraRegistry
 from .batches import Job, Painted
 from .checker import CharacterConsistencyChecker
 from .embedders import embedder_called
 from .embeddings import Embeddings, read_picture
 from .identity import Finding, Match, Person, Unknown, recognise
 from .ports import Embedder
-from .presets import Choice, LoraBook, LoraEntry, Preset, choose, load_lora_book, load_presets, load_sdxl_config
+from .presets import Choice, Preset, choose, load_lora_registry, load_presets, load_sdxl_config
 from .prompts import assemble
 from .sdxl import SDXLPipelineManager
 
@@ -63,11 +64,11 @@ class CharacterGenerator:
         lora_loader: LoraLoader | None = None,
         consistency_checker: CharacterConsistencyChecker | None = None,
         presets: dict[str, Preset] | None = None,
-        lora_book: LoraBook | None = None,
+        lora_registry: LoraRegistry | None = None,
     ):
         self.config = load_sdxl_config()
         self.presets = load_presets() if presets is None else presets
-        self.book = lora_book or load_lora_book()
+        self.registry = lora_registry or load_lora_registry()
         self.manager = sdxl_manager or _default_manager(self.config)
         self.lora_loader, self._checker = lora_loader, consistency_checker
         self._people: dict[str, tuple[Person, Embedder] | None] = {}
@@ -134,8 +135,8 @@ class CharacterGenerator:
     ) -> Plan:  # fmt: skip
         """The prompt and the settings, without painting."""
         preset = choose(self.presets, character, "character")
-        loras, triggers = _loras_of(preset, background, self.book)
-        place = "" if background is None or self.book.find(background) else background
+        loras, triggers = _loras_of(preset, background, self.registry)
+        place = "" if background is None or self.registry.find(background) else background
         prompt = assemble(triggers, preset.base_prompt, scene, place)
         settings = Choice.of(preset, self.config, None if self.manager.is_tiny else quality)
         return Plan(character, prompt, preset.negative_prompt, tuple(loras), settings, pose)
@@ -191,7 +192,7 @@ class CharacterGenerator:
             yield
             return
         if self.lora_loader is None:
-            raise PakatiError(f"{plan.character} wants the LoRA {plan.loras[0]['name']!r}; give a lora_loader")
+            self.lora_loader = LoRALoader(self.manager.load_pipeline())
         self.lora_loader.load_multiple_loras(list(plan.loras))
         try:
             yield
@@ -245,32 +246,38 @@ def _any_device(config: Any) -> str:
     return config.hardware.device if torch.cuda.is_available() else "cpu"
 
 
-def _loras_of(preset: Preset, background: str | None, book: LoraBook) -> tuple[list[dict[str, Any]], list[str]]:
+def _loras_of(preset: Preset, background: str | None, registry: LoraRegistry) -> tuple[list[dict[str, Any]], list[str]]:
     """LoRAs to load, and the words that wake them, those of the registry before the preset's own."""
-    named = [(preset.lora_name, preset.lora_weight)] if preset.lora_name else []
-    named += [(str(row.get("name") or row.get("path")), row.get("weight", 0.8)) for row in preset.loras]
+    wanted: list[dict[str, Any]] = []
+    if preset.lora_name:
+        wanted.append({"name": preset.lora_name, "weight": preset.lora_weight})
+    wanted += preset.loras
+    if background and (entry := registry.find(background)):
+        wanted.append({"name": background, "weight": entry.default_weight})
     loras, triggers = [], []
-    for name, weight in named:
-        entry = book.find(name)
-        own = next((row.get("path") for row in preset.loras if row.get("name") == name), None)
-        _add(loras, triggers, name, weight, entry, own)
-    if background and (entry := book.find(background)):
-        _add(loras, triggers, background, entry.default_weight, entry, None)
+    for row in wanted:
+        name = str(row.get("name") or row.get("path"))
+        path = _lora_file(name, row.get("path"), registry)
+        triggers += registry.words_of(path if path and not registry.find(name) else name)
+        if path:
+            loras.append({"name": name, "path": str(path), "weight": row.get("weight", 0.8)})
     return loras, [*triggers, *preset.trigger_words]
 
 
-def _add(
-    loras: list[dict[str, Any]], triggers: list[str], name: str, weight: float, entry: LoraEntry | None,
-    path: str | None,
-) -> None:  # fmt: skip
-    triggers += entry.trigger_words if entry else []
-    path = path or (entry.lora_path if entry else name if name.endswith(".safetensors") else None)
-    if path is None:
+def _lora_file(name: str, path: str | None, registry: LoraRegistry) -> Path | None:
+    """None, with a warning, where a LoRA that is known has no file here."""
+    if path is None and registry.find(name) is None:
         raise IdentityError(f"the LoRA {name!r} is not in lora_registry.yaml; enter it there, or give its path")
-    if not Path(path).is_file():
-        warn(f"the LoRA {name!r} is not at {path}; it goes on without, with its trigger words")
-        return
-    loras.append({"name": name, "path": path, "weight": weight})
+    try:
+        if path is None:
+            return registry.locate(name, [models_folder() / "loras"])
+        if Path(path).is_file():
+            return Path(path)
+        reason = f"the LoRA {name!r} is not at {path}"
+    except PakatiError as exc:
+        reason = str(exc)
+    warn(f"{reason}; it goes on without, with its trigger words")
+    return None
 
 
 def _names(files: Sequence[str]) -> set[str]:

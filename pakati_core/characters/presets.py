@@ -3,7 +3,7 @@
     character_presets.yaml   a mapping of character to Preset
     sdxl_config.yaml         SdxlConfig
     controlnet_config.yaml   ControlnetConfig
-    lora_registry.yaml       LoraBook
+    lora_registry.yaml       LoraRegistry, of the package lora
 
 JSON is YAML, too, so JSON files work as well.
 """
@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ..errors import IdentityError
 from ..files import save_text
+from ..lora import LoraRegistry
 from .finders import optional
 
 CAST = Path(__file__).with_name("cast.json")  # characters of the embedded world
@@ -130,25 +131,6 @@ class ControlnetConfig(_Table):
     preprocessing: dict[str, dict[str, Any]] = {}
 
 
-class LoraEntry(_Table):
-    name: str = ""
-    lora_path: str
-    default_weight: float = 0.8
-    trigger_words: list[str] = []
-
-
-class LoraBook(_Table):
-    """The LoRAs that presets name."""
-
-    characters: dict[str, LoraEntry] = {}
-    backgrounds: dict[str, LoraEntry] = {}
-    styles: dict[str, LoraEntry] = {}
-
-    def find(self, name: str) -> LoraEntry | None:
-        shelves = self.characters, self.backgrounds, self.styles
-        return next((shelf[name] for shelf in shelves if name in shelf), None)
-
-
 def configs_folder() -> Path:
     """$PAKATI_CONFIGS, else configs/generation in the working folder, as in the documents."""
     return Path(os.environ.get("PAKATI_CONFIGS", "configs/generation"))
@@ -175,8 +157,10 @@ def load_controlnet_config(path: str | Path | None = None) -> ControlnetConfig:
     return _load(ControlnetConfig, path, "controlnet_config.yaml")
 
 
-def load_lora_book(path: str | Path | None = None) -> LoraBook:
-    return _load(LoraBook, path, "lora_registry.yaml")
+def load_lora_registry(path: str | Path | None = None) -> LoraRegistry:
+    """The LoRAs that presets name."""
+    found = Path(path) if path else _config("lora_registry.yaml")
+    return LoraRegistry.load(found) if found else LoraRegistry()
 
 
 def choose(things: dict[str, Thing], name: str, what: str) -> Thing:

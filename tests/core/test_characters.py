@@ -21,9 +21,10 @@ from pakati_core.characters import (
     Unknown,
     jobs_for,
 )
-from pakati_core.characters.presets import ControlnetConfig, LoraBook
+from pakati_core.characters.presets import ControlnetConfig
 from pakati_core.cli import main
 from pakati_core.errors import IdentityError, ModelError, PakatiError, PakatiWarning
+from pakati_core.lora import LoraRegistry
 from pakati_core.tiny.world import Scene, Thing, draw
 from tests.core import families
 
@@ -127,7 +128,7 @@ class Recorder:
 def test_loras_of_character_and_background_are_loaded_and_let_go(manager, reference, tmp_path):
     for name in ("luca", "porto"):
         (tmp_path / f"{name}.safetensors").touch()
-    book = LoraBook.model_validate(
+    book = LoraRegistry.model_validate(
         {
             "characters": {"luca": {"lora_path": str(tmp_path / "luca.safetensors"), "trigger_words": ["luca", "boy"]}},
             "backgrounds": {"porto": {"lora_path": str(tmp_path / "porto.safetensors"), "default_weight": 0.6}},
@@ -135,17 +136,17 @@ def test_loras_of_character_and_background_are_loaded_and_let_go(manager, refere
     )
     loader = Recorder()
     presets = rocco(reference, lora_name="luca", lora_weight=0.85)
-    generator = CharacterGenerator(manager, loader, presets=presets, lora_book=book)
+    generator = CharacterGenerator(manager, loader, presets=presets, lora_registry=book)
     generator.generate("rocco", "sky", background="porto", output_path=tmp_path / "out.png", seed=1)
     assert loader.calls == [[("luca", 0.85), ("porto", 0.6)], "unloaded"]
     assert generator.plan("rocco", "sky").prompt == "luca, boy, a red house, sky"
 
 
 def test_a_lora_file_that_is_missing_is_said_and_an_unknown_name_refused(manager, reference):
-    book = LoraBook.model_validate({"characters": {"luca": {"lora_path": "/nowhere/luca.safetensors"}}})
+    book = LoraRegistry.model_validate({"characters": {"luca": {"lora_path": "/nowhere/luca.safetensors"}}})
     with pytest.warns(PakatiWarning, match="/nowhere"):
         assert (
-            CharacterGenerator(manager, presets=rocco(reference, lora_name="luca"), lora_book=book)
+            CharacterGenerator(manager, presets=rocco(reference, lora_name="luca"), lora_registry=book)
             .plan("rocco", "sky")
             .loras
             == ()
@@ -308,7 +309,7 @@ def test_controls_that_cannot_be_used_say_why(sdxl, reference):
         generator.generate_multi_controlnet([{"type": "mood", "image": reference}], "luca", **small())
     with pytest.raises(PakatiError, match="start < end"):
         generator.generate_with_canny(reference, "luca", start=0.7, end=0.2, **small())
-    with pytest.raises(PakatiError, match="LoRA loader"):
+    with pytest.raises(PakatiError, match="is not at luca"):
         generator.generate_with_canny(reference, "luca", character_lora="luca", **small())
     with pytest.raises(PakatiError, match="at least one"):
         generator.generate_multi_controlnet([], "luca", **small())

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pakati_core.characters import presets
-from pakati_core.characters.presets import Choice, ControlnetConfig, LoraBook, Preset, SdxlConfig, load_presets
+from pakati_core.characters.presets import Choice, ControlnetConfig, Preset, SdxlConfig, load_presets
 from pakati_core.characters.prompts import assemble
 from pakati_core.errors import IdentityError
 
@@ -34,9 +34,8 @@ def test_criterion_34_the_documents_characters_survive_loading_and_saving(tmp_pa
     [
         ("sdxl_config.yaml", SdxlConfig, presets.load_sdxl_config),
         ("controlnet_config.yaml", ControlnetConfig, presets.load_controlnet_config),
-        ("lora_registry.yaml", LoraBook, presets.load_lora_book),
     ],
-    ids=["sdxl", "controlnet", "lora"],
+    ids=["sdxl", "controlnet"],
 )
 def test_criterion_34_the_other_documents_keep_every_key(name, kind, load):
     loaded = load(DOCUMENTS / name)

@@ -92,11 +92,11 @@ class Built:
     words: int = 48  # channels of the text
     channels: int = 16  # of the latents
 
-    def make(self):
+    def make(self, operations=comfy.ops.disable_weight_init):
         """A ModelPatcher with random weights on the CPU, in float32."""
         config = getattr(comfy.supported_models, self.family)(dict(self.config))
         config.set_inference_dtype(torch.float32, None)
-        config.custom_operations = comfy.ops.disable_weight_init
+        config.custom_operations = operations
         torch.manual_seed(0)
         with patch.object(anima, "LLMAdapter", SMALL_ADAPTER):
             model = config.get_model({}, "", device="cpu")

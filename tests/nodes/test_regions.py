@@ -203,7 +203,7 @@ class TestApplyRegions:
     def test_it_hands_everything_on(self, monkeypatch, options, overlap):
         import pakati.nodes.regional_attention as adapter
 
-        monkeypatch.setattr(adapter, "apply_regions", lambda *given: given[:1] + given[2:4] + given[4:])
+        monkeypatch.setattr(adapter, "apply_regions", lambda *given: given[:1] + given[2:5])
         *handed_on, regions = nodes.PakatiApplyRegions.execute("m", "c", ["p"], ["n"], chain("sand"), **options).result
         assert handed_on == ["m", ["p"], ["n"]]
         assert regions.overlap == overlap and regions.regions[0].prompt == "sand"
