@@ -97,12 +97,13 @@ class ControlNetGenerator:
         if not controls:
             raise PakatiError("there are no controls; give at least one with a type and an image")
         ready = [self._control(**control) for control in controls]
-        with_lora = self._with_lora(character_lora)
+        if not character_lora:
+            return self._generate(ready, prompt, **kwargs)
+        self._load_lora(character_lora)
         try:
             return self._generate(ready, prompt, **kwargs)
         finally:
-            if with_lora:
-                self.loras.unload_lora(character_lora)
+            self.loras.unload_lora(character_lora)
 
     def _one(self, kind: Kind, image: Picture, prompt: str, lora: str | None, strength: float | None, more: dict):
         own = {name: more.pop(name) for name in ("preprocess", "start", "end") if name in more}
@@ -150,16 +151,13 @@ class ControlNetGenerator:
             control_guidance_end=[control.end for control in controls],
         )  # fmt: skip
 
-    def _with_lora(self, name: str | None) -> bool:
+    def _load_lora(self, name: str) -> None:
         """Load a character's LoRA by its name in the registry or its path.  Raises PakatiError."""
-        if not name:
-            return False
         registry = load_lora_registry()
         entry = registry.find(name)
         path = registry.locate(name, [models_folder() / "loras"]) if entry else name
         self.loras = self.loras or LoRALoader(self.base)
         self.loras.load_lora(path, name, entry.default_weight if entry else 0.8)
-        return True
 
     def _net(self, kind: Kind) -> Any:
         if kind not in self._nets:
