@@ -5,7 +5,7 @@ from pathlib import Path
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import canvas, editor, judge, loras, models, refine, regions
+from . import canvas, characters, controls, editor, judge, loras, models, refine, regions
 
 
 class PakatiExtension(ComfyExtension):
@@ -13,7 +13,7 @@ class PakatiExtension(ComfyExtension):
         register_routes()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        groups = (editor, regions, models, canvas, judge, refine, loras)
+        groups = (editor, regions, models, canvas, judge, refine, loras, characters, controls)
         return [node for group in groups for node in group.NODES]
 
 

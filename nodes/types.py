@@ -20,6 +20,8 @@ PakatiCrop = io.Custom("PAKATI_CROP")  # a CutOut
 PakatiCanvas = io.Custom("PAKATI_CANVAS")  # a SavedCanvas
 PakatiRegions = io.Custom("PAKATI_REGIONS")  # a RegionSet; its base prompt stays empty, the CONDITIONING has it
 LoraStack = io.Custom("LORA_STACK")  # shared with other packs: a list of (name, strength on the model, on the CLIP)
+PakatiFaces = io.Custom("PAKATI_FACES")  # a KnownFace
+PakatiCharacter = io.Custom("PAKATI_CHARACTER")  # a Role
 
 PakatiQuestions = io.Custom("PAKATI_QUESTIONS")  # a QuestionSet
 PakatiVerdict = io.Custom("PAKATI_VERDICT")  # a Verdict or a NoVerdict

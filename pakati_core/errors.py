@@ -9,7 +9,8 @@
     ├── ModelError       a model folder or weights that are missing or damaged, or cannot do what is asked
     ├── JudgeError       questions, answers or a judge's settings that cannot be used
     ├── RefineError      a refinement that cannot be begun or taken up again
-    └── OutputError      a result that could not be written
+    ├── OutputError      a result that could not be written
+    └── IdentityError    faces, references or a character that cannot be used
 
     PakatiWarning        the work goes on, but probably not as meant
 
@@ -57,6 +58,10 @@ class RefineError(PakatiError):
 
 class OutputError(PakatiError):
     """A result that could not be written."""
+
+
+class IdentityError(PakatiError):
+    """Faces, references or a character that cannot be used."""
 
 
 class PakatiWarning(UserWarning):

@@ -71,6 +71,13 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def save_bytes(data: bytes, path: str | Path) -> None:
+    def write(file: BinaryIO) -> None:
+        file.write(data)
+
+    save_whole(Path(path), write)
+
+
 def _replace(path: Path, write) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

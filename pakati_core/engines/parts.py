@@ -74,10 +74,23 @@ def load_parts(model: str | Path, device: str, dtype: torch.dtype) -> Parts:
     path = WEIGHTS if str(model) == "pakati-tiny" else Path(model)
     if not path.exists():
         raise ModelError(f"there is no model at {path}; give a diffusers folder, a .safetensors file or pakati-tiny")
+    with _reading(path):
+        is_tiny = (path / "preview.json").exists()
+        return _load_tiny(path, device) if is_tiny else _load_pipeline(path, device, dtype)
+
+
+def load_pipeline(model: str | Path, device: str, dtype: torch.dtype) -> Any:
+    """diffusers' own pipeline of a folder or a single file, SD1.5 or SDXL. Raises ModelError."""
+    path = Path(model)
+    with _reading(path):
+        return _pipeline(path, device, dtype)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
     try:
         with quiet_libraries():
-            is_tiny = (path / "preview.json").exists()
-            return _load_tiny(path, device) if is_tiny else _load_pipeline(path, device, dtype)
+            yield
     except ModelError:
         raise
     except Exception as exc:  # what a damaged file raises depends on the library that reads it
@@ -126,8 +139,7 @@ def _load_tiny(folder: Path, device: str) -> Parts:
 
 
 def _load_pipeline(path: Path, device: str, dtype: torch.dtype) -> Parts:
-    pipe = load_checkpoint(path, dtype) if path.is_file() else _load_folder(path, dtype)
-    pipe.to(device)
+    pipe = _pipeline(path, device, dtype)
     if pipe.vae.config.get("force_upcast"):
         pipe.vae.to(torch.float32)  # SDXL's overflows in float16 and gives black pictures
     is_xl = hasattr(pipe, "text_encoder_2")
@@ -144,6 +156,11 @@ def _load_pipeline(path: Path, device: str, dtype: torch.dtype) -> Parts:
         best=pipe.unet.config.sample_size * pipe.vae_scale_factor, steps=25, guidance=6.0 if is_xl else 7.5,
         wants_size=is_xl, also=encoders, good=384 if is_xl else 256,
     )  # fmt: skip
+
+
+def _pipeline(path: Path, device: str, dtype: torch.dtype) -> Any:
+    pipe = load_checkpoint(path, dtype) if path.is_file() else _load_folder(path, dtype)
+    return pipe.to(device)
 
 
 def _load_folder(path: Path, dtype: torch.dtype) -> Any:

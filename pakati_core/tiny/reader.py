@@ -104,6 +104,12 @@ class Reader:
         small = F.interpolate(image.permute(0, 3, 1, 2).float(), (SIDE, SIDE), mode="area")
         return [_decode(row, threshold) for row in self.net(small)]
 
+    @torch.no_grad()
+    def odds(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """[B,3,128,128] in [0,1] -> the odds of each of READ_KINDS and of each colour, in every cell: [B,*,16,16]."""
+        _, _, _, kind, colour, _ = self.net(pixels).split(_SPLIT, 1)
+        return kind.softmax(1), colour.softmax(1)
+
 
 def _decode(cells: Tensor, threshold: float) -> Reading:
     heat, offset, radius, kind, colour, material = cells.split(_SPLIT)

@@ -6,7 +6,7 @@ from pakati_core import errors
 
 CHILDREN = [
     *(errors.RegionError, errors.ShapeError, errors.LayoutFileError, errors.CanvasError, errors.ProjectError),
-    *(errors.ModelError, errors.JudgeError, errors.RefineError, errors.OutputError),
+    *(errors.ModelError, errors.JudgeError, errors.RefineError, errors.OutputError, errors.IdentityError),
 ]
 
 
