@@ -30,7 +30,7 @@ from pakati_core.tiny.captions import name
 from pakati_core.tiny.check import Wanted, see
 from pakati_core.tiny.reader import GRID, Reader, Reading
 from pakati_core.tiny.world import HELD_OUT_PAIRS, PAIRS, SEEN_PAIRS, Frame, Scene, Thing, draw
-from tools.train.data import on_grid, plain_scene, random_material, random_pair, split
+from tools.train.data import cells, plain_scene, random_material, random_pair
 
 
 class Share(NamedTuple):
@@ -150,8 +150,7 @@ def random_layout(rng: np.random.Generator, count: int, side: int, materials_onl
     In half of the layouts the cuts lie between latent cells, as those at halves and quarters do.
     """
     base, taken, regions = random_material(rng), set(), []
-    placed = on_grid if rng.random() < 0.5 else Frame._make
-    for number, cell in enumerate(map(placed, split(rng, count))):
+    for number, cell in enumerate(cells(rng, count)):
         material = random_material(rng)
         while material == base or any(material in region.prompt for region in regions):
             material = random_material(rng)

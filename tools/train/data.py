@@ -75,12 +75,24 @@ def shrink(rng: np.random.Generator, frame: Frame) -> Frame:
                  frame.right - right * width, frame.bottom - bottom * height)  # fmt: skip
 
 
-def on_grid(frame: Frame) -> Frame:
+def on_grid(frame: Frame, parts: int = 16) -> Frame:
     """Its edges moved to the next sixteenth, where no latent cell has a share in two regions.
 
     People draw halves and quarters. A model that has seen only other cuts takes the shared cells for a region's mark.
     """
-    return Frame(*(round(16 * edge) / 16 for edge in frame))
+    return Frame(*(round(parts * edge) / parts for edge in frame))
+
+
+def placer(rng: np.random.Generator):
+    """Half of the layouts lie on sixteenths or, where the UNet's coarser levels share no cell either, on quarters."""
+    return (on_grid, lambda frame: on_grid(frame, 4), Frame._make, Frame._make)[rng.integers(4)]
+
+
+def cells(rng: np.random.Generator, count: int) -> list[Frame]:
+    """`count` cells that fill the canvas, placed as people place them."""
+    cut = split(rng, count)
+    placed = [*map(placer(rng), cut)]
+    return placed if all(cell.left < cell.right and cell.top < cell.bottom for cell in placed) else cut
 
 
 def fill(rng: np.random.Generator, frame: Frame, material: str, taken: set, pairs: tuple) -> Thing:
@@ -98,9 +110,8 @@ def regional_scene(rng: np.random.Generator, pairs: tuple = SEEN_PAIRS, count: i
     """Cells that each hold an object, a material, or both."""
     base, things, patches, taken = random_material(rng), [], [], set()
     count = count if count is not None else int(rng.choice([1, 2, 3, 4, 5, 6], p=[0.1, 0.25, 0.2, 0.2, 0.1, 0.15]))
-    placed = on_grid if rng.random() < 0.5 else Frame._make
-    for cell in split(rng, count):
-        frame, role = placed(shrink(rng, cell)), rng.random()
+    for cell in cells(rng, count):
+        frame, role = shrink(rng, cell), rng.random()
         material = random_material(rng) if role < 0.4 else base
         if material != base:
             patches.append(Patch(material, frame, round=role < 0.04))
