@@ -3,6 +3,7 @@
 from .canvas import PakatiCanvas, RegionResult
 from .crop import CropMode, CropPlan
 from .history import Comparison, History, State
+from .painter import Manner, main_model
 from .project import Project, load_project, save_project
 from .seams import Blend, Seam, solve_seam
 from .strip import describe, draw_strip
@@ -13,6 +14,7 @@ __all__ = [
     "CropMode",
     "CropPlan",
     "History",
+    "Manner",
     "PakatiCanvas",
     "Project",
     "RegionResult",
@@ -21,6 +23,7 @@ __all__ = [
     "describe",
     "draw_strip",
     "load_project",
+    "main_model",
     "save_project",
     "solve_seam",
 ]

@@ -10,8 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..canvas import PakatiCanvas
-from ..canvas.painter import Manner, main_model
+from ..canvas import Manner, PakatiCanvas, main_model
 from ..engines import Engine, Progress, Request
 from ..engines.flux import MEMBERS, FluxFamily
 from ..engines.models import EMBEDDED, Registry
