@@ -221,7 +221,9 @@ def test_the_fields_of_a_region(drawn):
     page.get_by_label("Invert", exact=True).check()
     page.get_by_role("button", name="Add LoRA").click()
     page.get_by_label("LoRA 1", exact=True).fill("paint.safetensors")
-    page.get_by_label("LoRA 1", exact=True).blur()
+    page.keyboard.press("Tab")
+    page.wait_for_timeout(200)  # the panel has taken the name in, and the field that is next still has the focus
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Strength of LoRA 1"
     page.get_by_label("Strength of LoRA 1", exact=True).fill("0.6")
     page.get_by_label("Strength of LoRA 1", exact=True).blur()
     drawn.settle()

@@ -274,12 +274,16 @@ export class Fields {
       const drop = iconButton("trash", `Remove LoRA ${i + 1}`, () => save((loras) => loras.filter((_, j) => j !== i)));
       return element("div", { class: "pakati-lora" }, which, strength, drop);
     };
-    let shown = null;
-    this.refreshers.push((region) => {
-      if (!region || shown === region.loras) return;
-      shown = region.loras;
-      rows.replaceChildren(...shown.map(row));
-    });
+    // Rows that stay keep their fields: new ones would take the focus from whoever goes on to the next field.
+    const refresh = (loras) => {
+      if (rows.childElementCount !== loras.length) rows.replaceChildren(...loras.map(row));
+      for (const [i, fields] of [...rows.children].entries()) {
+        for (const [j, input] of [...fields.querySelectorAll("input")].entries()) {
+          if (document.activeElement !== input) input.value = loras[i][j];
+        }
+      }
+    };
+    this.refreshers.push((region) => region && refresh(region.loras));
     return element("div", {}, rows, names, add);
   }
 
