@@ -50,7 +50,7 @@ def random_lokr(shapes: dict, seed: int = 3, rank: int = 3, low_rank: bool = Fal
         made[f"{name}w1"] = torch.randn(rows, columns, generator=generator)
         if low_rank and not kernel:
             made[f"{name}w2_a"], made[f"{name}w2_b"] = (
-                _random(generator, s) for s in ((large[0], rank), (rank, large[1]))
+                _random(generator, s) / 2 for s in ((large[0], rank), (rank, large[1]))
             )
         else:
             made[f"{name}w2"] = _random(generator, (*large, *kernel)) / 4
