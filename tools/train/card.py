@@ -68,7 +68,7 @@ def card(folder: Path, figures: Path, notes: str) -> str:
             "",
             "## Training",
             "",
-            "Two CPU cores, float32, seed 1; half of the scenes with each object's words visible inside its own frame "
+            "Two CPU cores, seed 1; half of the scenes with each object's words visible inside its own frame "
             "only. Steps, wall-clock minutes and the last line of each part's curve:",
             "",
             *training_lines(folder),
