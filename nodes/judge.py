@@ -135,13 +135,7 @@ class PakatiVlmEvaluate(io.ComfyNode):
                     tooltip="Change it to have the same picture judged anew; else an answer is never asked for twice.",
                 ),
             ],
-            outputs=[
-                VerdictType.Output("verdict", tooltip="All answers, or the reason why there is none."),
-                io.Float.Output(
-                    "score", tooltip="Geometric mean of the answers, 0 to 1; -1 where there is no verdict."
-                ),
-                io.String.Output("report", tooltip="Answers and evidence, to read."),
-            ],
+            outputs=verdict_outputs(),
         )
 
     @classmethod
@@ -230,13 +224,7 @@ class PakatiVerdictFromText(io.ComfyNode):
                 ),
                 Questions.Input("questions", tooltip="The questions that it was asked."),
             ],
-            outputs=[
-                VerdictType.Output("verdict", tooltip="All answers, or the reason why there is none."),
-                io.Float.Output(
-                    "score", tooltip="Geometric mean of the answers, 0 to 1; -1 where there is no verdict."
-                ),
-                io.String.Output("report", tooltip="Answers and evidence, to read."),
-            ],
+            outputs=verdict_outputs(),
         )
 
     @classmethod
@@ -307,6 +295,14 @@ class PakatiDelta(io.ComfyNode):
         actions = suggest(delta, reference.aspect, reference.description, reference.region, Memory())
         words = ", ".join(dict.fromkeys(action.phrase for action in actions if action.phrase))
         return io.NodeOutput(delta.distance(reference.aspect), words, json.dumps(delta.to_dict(), indent=1))
+
+
+def verdict_outputs() -> list:
+    return [
+        VerdictType.Output("verdict", tooltip="All answers, or the reason why there is none."),
+        io.Float.Output("score", tooltip="Geometric mean of the answers, 0 to 1; -1 where there is no verdict."),
+        io.String.Output("report", tooltip="Answers and evidence, to read."),
+    ]
 
 
 NODES = [PakatiQuestions, PakatiVlmEvaluate, PakatiVerdictFromText, PakatiReference, PakatiDelta]

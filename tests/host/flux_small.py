@@ -6,12 +6,13 @@ from tests.core.original import Shapes, save
 
 HEAD = 128  # channels of an attention head: the host takes their number from the width
 CHANNELS = 64  # 2x2 latent pixels of 16 channels
+FILL_CHANNELS = 384  # as many of the masked picture, too, and 8x8 mask pixels for each of the four
 WIDE = 64  # of every layer of TAESD
 
 
-def write_flux(path: Path, text: int, pooled: int) -> Path:
+def write_flux(path: Path, text: int, pooled: int, channels: int = CHANNELS) -> Path:
     """text, pooled: channels of the text encoder; the original has 4096 and 768."""
-    return save(_transformer(HEAD, text, pooled), path)
+    return save(_transformer(HEAD, text, pooled, channels), path)
 
 
 def write_taesd(path: Path, channels: int = 16) -> Path:
@@ -23,8 +24,8 @@ def write_taesd(path: Path, channels: int = 16) -> Path:
     return save([*rows, ("vae_scale", ()), ("vae_shift", ())], path)
 
 
-def _transformer(width: int, text: int, pooled: int) -> Shapes:
-    yield from _linear("img_in", CHANNELS, width)
+def _transformer(width: int, text: int, pooled: int, channels: int) -> Shapes:
+    yield from _linear("img_in", channels, width)
     yield from _linear("txt_in", text, width)
     for name, inputs in (("time_in", 256), ("guidance_in", 256), ("vector_in", pooled)):
         yield from _linear(f"{name}.in_layer", inputs, width)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from tests.host.flux_fill import write_fill, write_taesd
+from tests.host.flux_small import FILL_CHANNELS, write_flux, write_taesd
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 600
@@ -71,7 +71,7 @@ def hole(server) -> Image.Image:
     """The files that the workflow names. The picture is noise; what is transparent in it is what LoadImage masks."""
     for folder in ("models/diffusion_models", "models/vae", "input"):
         (server.folder / folder).mkdir(parents=True, exist_ok=True)
-    write_fill(server.folder / "models/diffusion_models/flux1-fill-dev.safetensors", TEXT, TEXT)
+    write_flux(server.folder / "models/diffusion_models/flux1-fill-dev.safetensors", TEXT, TEXT, channels=FILL_CHANNELS)
     write_taesd(server.folder / "models/vae/ae.safetensors")
     image = Image.fromarray(np.random.default_rng(1).integers(0, 256, (256, 320, 3), np.uint8)).convert("RGBA")
     alpha = Image.new("L", image.size, 255)
