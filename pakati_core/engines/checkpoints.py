@@ -59,19 +59,23 @@ def load_checkpoint(path: Path, dtype: torch.dtype) -> Any:
     with TemporaryDirectory(prefix="pakati-") as folder:
         try:
             family = write_configs(shapes, Path(folder))
+            _check_whole(Path(folder), shapes)
             kind = StableDiffusionXLPipeline if family == "sdxl" else StableDiffusionPipeline
             pipe = kind.from_single_file(str(path), config=folder, local_files_only=True, torch_dtype=dtype)
-            _check_whole(pipe, shapes)
         except ModelError as exc:
             raise ModelError(f"{path} cannot be used: {exc}") from None
     return pipe
 
 
-def _check_whole(pipe: Any, shapes: Shapes) -> None:
-    """diffusers leaves what a file lacks at random without a word."""
-    for prefix, part in ((UNET, pipe.unet), (VAE, pipe.vae)):
+def _check_whole(folder: Path, shapes: Shapes) -> None:
+    """diffusers leaves what a file lacks at random without a word, or fails far from here where accelerate is there."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+    for kind, part, prefix in ((UNet2DConditionModel, "unet", UNET), (AutoencoderKL, "vae", VAE)):
+        with torch.device("meta"):
+            model: Any = kind.from_config(json.loads((folder / part / "config.json").read_text(encoding="utf-8")))
         held = sum(math.prod(shape) for name, shape in shapes.items() if name.startswith(f"{prefix}."))
-        wanted = sum(parameter.numel() for parameter in part.parameters())
+        wanted = sum(parameter.numel() for parameter in model.parameters())
         if held < wanted:
             raise ModelError(f"it has {held} of the {wanted} numbers below {prefix}; get it again")
 
