@@ -3,7 +3,7 @@
 from .canvas import PakatiCanvas, RegionResult
 from .crop import CropMode, CropPlan
 from .history import Comparison, History, State
-from .painter import Manner, main_model
+from .painter import Manner, main_model, paint_enlarged
 from .project import Project, load_project, save_project
 from .seams import Blend, Seam, solve_seam
 from .strip import describe, draw_strip
@@ -24,6 +24,7 @@ __all__ = [
     "draw_strip",
     "load_project",
     "main_model",
+    "paint_enlarged",
     "save_project",
     "solve_seam",
 ]

@@ -123,6 +123,15 @@ def paint_edit(image: Image.Image, layout: RegionSet, ids: list[str], model: str
     return _edits(image, Layers(layout), ids, editors, manner, registry, progress, ())
 
 
+def paint_enlarged(engine: Engine, image: Image.Image, request: Request, id: str,
+                   progress: Progress | None = None) -> Image.Image:  # fmt: skip
+    """Repaint one region of the request's layout, cut out and scaled up to the size at which the engine is best."""
+    manner = Manner(request.seed, request.steps, request.guidance, request.strength, CropMode.detail, soft=request.soft)
+    layout = request.regions.at_extent(Extent(*image.size))
+    layers = Layers(replace(layout, regions=tuple(replace(region, locked=False) for region in layout.regions)))
+    return _edit(engine, image, layers, (id,), manner, progress)[0]
+
+
 def main_model(layout: RegionSet, model: str | None, registry: Registry) -> str:
     """The canvas's own model; where it has none, the first that a region names and that is installed."""
     names = [model] if model else [region.model for region in layout.regions if region.model]

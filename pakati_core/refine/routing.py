@@ -54,7 +54,9 @@ def _ways(state: State, verdict: Verdict) -> list[Way]:
     else:
         weight = {route: sum(verdict.severity(check) for check in checks) for route, checks in by_route.items()}
         ordered = sorted(by_route, key=lambda route: (-weight[route], ORDER.index(route)))
-    ways = [way for route in _by_strategy(ordered, state) for way in _of_route(route, by_route.get(route, failed))]
+    ways = [
+        way for route in _by_strategy(ordered, state) for way in _of_route(route, by_route.get(route, failed), state)
+    ]
     return ways
 
 
@@ -71,19 +73,36 @@ def _by_strategy(ordered: list[Route], state: State) -> list[Route]:
     return [Route.prompt, *rest] if prompt_now.get(RefinementStrategy(strategy)) else ordered
 
 
-def _of_route(route: Route, checks: list[Check] | tuple[Check, ...]) -> list[Way]:
-    """Inpainting: all failing regions at once, then each by itself."""
+def _of_route(route: Route, checks: list[Check] | tuple[Check, ...], state: State) -> list[Way]:
+    """Inpainting: all failing regions at once, then each by itself, enlarged where that can be done."""
     ids = tuple(sorted(check.id for check in checks))
     if route != Route.inpaint:
         return [(route, (), ids)]
     regions = tuple(dict.fromkeys(check.region for check in checks if check.region is not None))
+    together = (Route.inpaint, tuple(sorted(regions)), ids)
+    enlarged = Route.detail in state.config.routes
     alone = [
-        (Route.inpaint, (region,), tuple(sorted(check.id for check in checks if check.region == region)))
-        for region in regions
+        (
+            Route.detail if enlarged else Route.inpaint,
+            (region,),
+            tuple(sorted(check.id for check in checks if check.region == region)),
+        )
+        for region in sorted(regions, key=lambda region: _times(state, region))
     ]
-    if not regions:
-        return [(Route.inpaint, (), ids)]
-    return [(Route.inpaint, tuple(sorted(regions)), ids), *(alone if len(regions) > 1 else [])]
+    if enlarged and regions:
+        return [*alone, together] if len(regions) == 1 or _in_vain(state) else [together, *alone]
+    return [together, *(alone if len(regions) > 1 else [])]
+
+
+def _times(state: State, region: str) -> int:
+    """How often this region was repainted by itself."""
+    return sum(made.attempt.regions == (region,) for made in state.passes)
+
+
+def _in_vain(state: State) -> bool:
+    """Did the last repainting of several regions at once make nothing better?"""
+    several = [made for made in state.passes if made.attempt.route == Route.inpaint and len(made.attempt.regions) > 1]
+    return bool(several) and not several[-1].accepted
 
 
 def _last_resorts(state: State, verdict: Verdict) -> list[Way]:
@@ -101,11 +120,18 @@ def _tired(state: State) -> tuple[str, tuple[str, ...]] | None:
     return last[-1].attempt.way
 
 
-def strength_of(state: State) -> tuple[float, float]:
-    """Strength and guidance factor of the next edit: both fall until the loop begins anew."""
+def strength_of(state: State, regions: tuple[str, ...] = ()) -> tuple[float, float]:
+    """Strength and guidance factor of the next edit of these regions, until the loop begins anew.
+
+    Both fall with each edit that made them better: what is nearly right is changed less, what is still wrong is not.
+    """
     edits = 0
     for made in state.passes:
-        edits = 0 if made.attempt.parent is None else edits + 1
+        same = made.attempt.regions == regions or bool(set(regions) & set(made.attempt.regions))
+        if made.attempt.parent is None:
+            edits = 0 if made.accepted else edits
+        elif made.accepted and same:
+            edits += 1
     denoise = state.config.denoise
     return denoise[min(edits, len(denoise) - 1)], max(0.7, 1 - 0.05 * edits)
 

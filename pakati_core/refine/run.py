@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
+from ..canvas import paint_enlarged
 from ..engines import Engine, Picture, Progress, Request
 from ..errors import RefineError
 from ..files import check_writable, save_picture, save_text
@@ -79,7 +80,7 @@ class IterativeRefinementEngine:
                progress: Progress | None = None) -> Result:  # fmt: skip
         """folder: every pass is written there, and a refinement that was cut off there is taken up again."""
         config = config or Config(seed=request.seed)
-        config = replace(config, routes=(*config.routes, *(r for r in self.repairs if r not in config.routes)))
+        config = replace(config, routes=self._routes(config.routes))
         questions = questions or ask_about(request.regions)
         store = _Store(Path(folder), request, questions, config) if folder is not None else None
         state, images = store.load() if store else (State.begin(config, questions.digest), [])
@@ -95,6 +96,10 @@ class IterativeRefinementEngine:
             if on_pass:
                 on_pass(state, image, decide(state))
         return _result(state, images, decision)
+
+    def _routes(self, routes: tuple[str, ...]) -> tuple[str, ...]:
+        more = [*self.repairs, *([Route.detail] if Route.inpaint in routes else [])]
+        return (*routes, *(route for route in more if route not in routes))
 
     def _painted(self, attempt: Attempt, request: Request, questions: QuestionSet, state: State,
                  images: list[Image.Image]) -> Request:  # fmt: skip
@@ -124,6 +129,8 @@ class IterativeRefinementEngine:
             self._use(repair)
             return repair(request, parent).image
         self._use(self.engine)
+        if attempt.route == Route.detail:
+            return paint_enlarged(self.engine, parent, request, attempt.regions[0], progress)
         mask = repaint_mask(parent, request.regions, attempt.regions)
         return self.engine.edit(request, parent, mask, progress).image
 

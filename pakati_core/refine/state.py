@@ -20,6 +20,7 @@ class Route(StrEnum):
 
     first = "first"
     inpaint = "inpaint"  # repaint regions
+    detail = "detail"  # repaint one region cut out and enlarged, then put back
     structure = "structure"  # keep depth, repaint
     style = "style"  # keep edges, repaint
     prompt = "prompt"  # say it more clearly, the same seed
@@ -37,8 +38,8 @@ class RefinementStrategy(StrEnum):
 class Config:
     """max_rounds: pictures in all, the first included.  patience: rounds without a better picture until it stops.
 
-    eps: how much better a picture must be to replace the best.  denoise: strength of the edits since the last new
-    beginning, the last one repeated.  routes: those that the engine can take.
+    eps: how much better a picture must be to replace the best.  denoise: strength of a region's edits by how many have
+    made it better since the last new beginning, the last one repeated.  routes: those that the painter can take.
     """
 
     max_rounds: int = 5

@@ -123,5 +123,5 @@ def _next_attempt(state: State) -> Attempt:
         return Attempt(index, _seed_for_words(state, seed, checks), route, checks=checks)
     if route == Route.resample:
         return Attempt(index, seed, route, checks=checks)
-    strength, guidance = strength_of(state)
+    strength, guidance = strength_of(state, regions)
     return Attempt(index, seed, route, regions, state.best_index, strength, guidance, checks)

@@ -129,6 +129,21 @@ def test_a_locked_region_is_kept_even_when_all_is_painted_anew(tiny):
     canvas.edit("left", "sea", steps=1)
 
 
+@pytest.mark.parametrize("mode", CropMode)
+def test_a_soft_edge_over_a_locked_region_does_not_open_it(tiny, mode):
+    """Where the soft edge lies both regions own a share, and an edit of one would change pixels of the other."""
+    canvas = two(tiny)
+    canvas.regions = replace(
+        canvas.regions, regions=(canvas.regions.regions[0], replace(canvas.regions.regions[1], feather=8))
+    )
+    shared, edited = (canvas.regions.coverage() > 0).numpy()
+    assert (shared & edited).any(), "the layout must hold pixels of both"
+    before = pixels(canvas.image)
+    canvas.lock("left")
+    after = pixels(canvas.edit("right", "sea", seed=5, steps=1, mode=mode, blend=Blend.feather))
+    assert np.array_equal(after[shared], before[shared]) and not np.array_equal(after, before)
+
+
 def test_the_base_is_a_region_like_the_others(tiny):
     canvas = PakatiCanvas(64, 64, prompt="grass", engines={"pakati-tiny": tiny})
     canvas.apply_to_region(canvas.create_region(LEFT, "left"), "sand")

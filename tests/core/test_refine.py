@@ -43,7 +43,8 @@ from pakati_core.refine import (
 from pakati_core.regions import Region, RegionSet
 from pakati_core.shapes import BoxShape
 
-ALL = tuple(Route)[1:]
+ALL = tuple(route for route in Route if route not in (Route.first, Route.detail))
+HEADLESS = (Route.inpaint, Route.detail, Route.prompt, Route.resample)
 chances = st.floats(0, 1, allow_subnormal=False)
 answers = st.one_of(st.lists(chances, min_size=4, max_size=4), st.none())
 
@@ -210,12 +211,39 @@ def test_failing_regions_are_repainted_together_and_then_each_alone():
     assert ways == [("a", "b"), ("a", "b"), ("b",), ("a", "b"), ("a", "b")]
 
 
+def test_one_failing_region_is_painted_enlarged():
+    made = verdict([0.1, 0.9, 0.9, 0.9], regions=("a", "b", "c", "d"))
+    state, ways = State.begin(Config(9, patience=9, routes=HEADLESS)), []
+    for _ in range(4):
+        state = advance(state, made)
+        ways.append(state.attempt.way)
+    assert ways == [("detail", ("a",)), ("detail", ("a",)), ("inpaint", ("a",)), ("detail", ("a",))]
+
+
+def test_several_failing_regions_are_painted_enlarged_in_turn_where_doing_all_at_once_was_in_vain():
+    made = verdict([0.1, 0.2, 0.9, 0.9], regions=("b", "a", "c", "d"))
+    state, ways = State.begin(Config(9, patience=9, routes=HEADLESS)), []
+    for _ in range(5):
+        state = advance(state, made)
+        ways.append(state.attempt.way)
+    together, first, second = ("inpaint", ("a", "b")), ("detail", ("b",)), ("detail", ("a",))
+    assert ways == [together, first, second, first, second]
+
+
+def test_what_got_better_is_changed_less_and_what_did_not_is_painted_anew():
+    state = State.begin(Config(9, patience=9, denoise=(1.0, 0.6), routes=HEADLESS))
+    for p in ((0.1, 0.9), (0.1, 0.9), (0.3, 0.9), (0.9, 0.4)):
+        state = advance(state, verdict([*p, 0.9, 0.9], regions=("a", "b", "c", "d")))
+    assert [made.attempt.strength for made in state.passes[1:]] == [1.0, 1.0, 0.6]
+    assert (state.attempt.regions, state.attempt.strength) == (("b",), 1.0)
+
+
 @settings(max_examples=60)
 @given(
     st.lists(st.lists(chances, min_size=4, max_size=4), min_size=1, max_size=4),
     st.sampled_from(list(RefinementStrategy)),
     st.lists(st.sampled_from(KINDS), min_size=4, max_size=4),
-    st.sampled_from([ALL, (Route.inpaint, Route.prompt, Route.resample)]),
+    st.sampled_from([ALL, (Route.inpaint, Route.prompt, Route.resample), HEADLESS]),
 )
 def test_criterion_7_no_way_is_taken_three_times_in_a_row_while_it_fails(values, strategy, kinds, routes):
     config = Config(16, target=1.0, patience=16, strategy=strategy, routes=routes)

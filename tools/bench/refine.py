@@ -19,12 +19,16 @@ import numpy as np
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
+from pakati_core.canvas import CropMode, Manner
+from pakati_core.canvas.painter import Layers, plan_edit
 from pakati_core.engines import Request
 from pakati_core.engines.diffusers import DiffusersEngine
 from pakati_core.files import check_writable, save_picture, save_text
 from pakati_core.judge import ReaderJudge, Verdict, questions_from_regions
 from pakati_core.lettering import font
-from pakati_core.refine import Config, IterativeRefinementEngine, is_better, seed_of
+from pakati_core.masks import bounds_of
+from pakati_core.refine import Attempt, Config, IterativeRefinementEngine, Route, is_better, seed_of
+from pakati_core.regions import RegionSet
 from tools.bench.tiny import Share, random_layout
 
 
@@ -49,7 +53,7 @@ def scene(engine: DiffusersEngine, number: int, args: argparse.Namespace) -> dic
     config = Config(args.rounds, 0.9, args.rounds, seed=request.seed)
     result = IterativeRefinementEngine(engine, judge).refine(request, questions, config)
     refined = [made.verdict for made in result.history if isinstance(made.verdict, Verdict)]
-    cost = sum(made.attempt.strength for made in result.history)
+    cost = sum(_cost(engine, layout, made.attempt) for made in result.history)
     resampled = [first]
     while len(resampled) < args.rounds:  # at least as many pictures as the loop may paint: no less than equal cost
         image = engine.generate(replace(request, seed=seed_of(request.seed + 1, len(resampled)))).image
@@ -65,6 +69,14 @@ def scene(engine: DiffusersEngine, number: int, args: argparse.Namespace) -> dic
         "cost": cost,
         "score": result.satisfaction_score,
     }
+
+
+def _cost(engine: DiffusersEngine, layout: RegionSet, attempt: Attempt) -> float:
+    """Steps times pixels, in whole pictures."""
+    if attempt.route != Route.detail:
+        return attempt.strength
+    window = bounds_of((Layers(layout).mask(attempt.regions) > 0).numpy())
+    return attempt.strength * plan_edit(window, layout.extent, engine, Manner(mode=CropMode.detail)).share
 
 
 def _padded(verdicts: list[Verdict], rounds: int) -> list[bool]:

@@ -83,15 +83,17 @@ def on_grid(frame: Frame, parts: int = 16) -> Frame:
     return Frame(*(round(parts * edge) / parts for edge in frame))
 
 
-def placer(rng: np.random.Generator):
-    """Half of the layouts lie on sixteenths or, where the UNet's coarser levels share no cell either, on quarters."""
-    return (on_grid, lambda frame: on_grid(frame, 4), Frame._make, Frame._make)[rng.integers(4)]
+def placer(rng: np.random.Generator, aligned: float):
+    """A share of the layouts lies on sixteenths or, where coarser levels of the UNet share no cell either, quarters."""
+    if rng.random() >= aligned:
+        return Frame._make
+    return on_grid if rng.random() < 0.5 else lambda frame: on_grid(frame, 4)
 
 
-def cells(rng: np.random.Generator, count: int) -> list[Frame]:
-    """`count` cells that fill the canvas, placed as people place them."""
+def cells(rng: np.random.Generator, count: int, aligned: float = 0.5) -> list[Frame]:
+    """`count` cells that fill the canvas, placed as people place them; aligned: the share of layouts on the grid."""
     cut = split(rng, count)
-    placed = [*map(placer(rng), cut)]
+    placed = [*map(placer(rng, aligned), cut)]
     return placed if all(cell.left < cell.right and cell.top < cell.bottom for cell in placed) else cut
 
 
@@ -110,7 +112,7 @@ def regional_scene(rng: np.random.Generator, pairs: tuple = SEEN_PAIRS, count: i
     """Cells that each hold an object, a material, or both."""
     base, things, patches, taken = random_material(rng), [], [], set()
     count = count if count is not None else int(rng.choice([1, 2, 3, 4, 5, 6], p=[0.1, 0.25, 0.2, 0.2, 0.1, 0.15]))
-    for cell in cells(rng, count):
+    for cell in cells(rng, count, aligned=0.7):
         frame, role = shrink(rng, cell), rng.random()
         material = random_material(rng) if role < 0.4 else base
         if material != base:
