@@ -48,7 +48,7 @@ def _ways(state: State, verdict: Verdict) -> list[Way]:
     by_route: dict[Route, list[Check]] = {}
     for check in failed:
         by_route.setdefault(route_for(check, available), []).append(check)
-    if 2 * len(failed) > len(verdict.checks) and Route.resample in available:
+    if 2 * len(failed) > len(verdict.checks) and Route.resample in available and not _resampled_in_vain(state):
         by_route = {Route.resample: list(failed)} | {r: c for r, c in by_route.items() if r != Route.resample}
         ordered = list(by_route)
     else:
@@ -74,7 +74,7 @@ def _by_strategy(ordered: list[Route], state: State) -> list[Route]:
 
 
 def _of_route(route: Route, checks: list[Check] | tuple[Check, ...], state: State) -> list[Way]:
-    """Inpainting: all failing regions at once, then each by itself, enlarged where that can be done."""
+    """Inpainting: all failing regions at once, then each by itself; where one can be enlarged, that comes first."""
     ids = tuple(sorted(check.id for check in checks))
     if route != Route.inpaint:
         return [(route, (), ids)]
@@ -89,8 +89,8 @@ def _of_route(route: Route, checks: list[Check] | tuple[Check, ...], state: Stat
         )
         for region in sorted(regions, key=lambda region: _times(state, region))
     ]
-    if enlarged and regions:
-        return [*alone, together] if len(regions) == 1 or _in_vain(state) else [together, *alone]
+    if enlarged:
+        return [*alone, together]
     return [together, *(alone if len(regions) > 1 else [])]
 
 
@@ -99,10 +99,9 @@ def _times(state: State, region: str) -> int:
     return sum(made.attempt.regions == (region,) for made in state.passes)
 
 
-def _in_vain(state: State) -> bool:
-    """Did the last repainting of several regions at once make nothing better?"""
-    several = [made for made in state.passes if made.attempt.route == Route.inpaint and len(made.attempt.regions) > 1]
-    return bool(several) and not several[-1].accepted
+def _resampled_in_vain(state: State) -> bool:
+    last = next((made for made in reversed(state.passes[1:]) if made.attempt.route == Route.resample), None)
+    return last is not None and not last.accepted
 
 
 def _last_resorts(state: State, verdict: Verdict) -> list[Way]:

@@ -8,6 +8,7 @@ import json
 import threading
 import time
 import uuid
+from dataclasses import replace
 
 import execution
 import pytest
@@ -20,7 +21,11 @@ import nodes as host
 from pakati import comfy_entrypoint
 from pakati.nodes.judge import interruptible
 from pakati.nodes.tiny_model import load_tiny
-from pakati.pakati_core.refine import seed_of
+from pakati.pakati_core.engines import Picture, Request
+from pakati.pakati_core.geometry import Extent
+from pakati.pakati_core.layout import image_to_pil, pil_to_image
+from pakati.pakati_core.refine import Config, IterativeRefinementEngine, Route, seed_of
+from pakati.pakati_core.regions import RegionSet
 
 RUNS: list[tuple] = []
 MODES = {
@@ -181,7 +186,6 @@ class PakatiTestJudge(io.ComfyNode):
     @classmethod
     def execute(cls, image) -> io.NodeOutput:
         from pakati.pakati_core.judge import MetricsJudge, Question, QuestionSet
-        from pakati.pakati_core.layout import image_to_pil
 
         JUDGED.append(1)
         questions = QuestionSet((Question("red", "Is it red?", "attribute", thing="wall", value="red"),))
@@ -226,6 +230,16 @@ def test_criterion_10_only_what_is_new_runs(mode):
         assert session.events("execution_error") == []
         counted.append((len(RUNS), len(JUDGED)))
     assert counted == [(5, 5), (0, 0), (2, 2), (0, 0), (0, 0), (0, 0), (7, 7)]
+
+
+def test_criterion_10_without_a_cache_each_run_makes_its_rounds_once():
+    session, counted = Session("none"), []
+    for changes in ({"rounds": 5}, {"rounds": 7}, {"rounds": 4}, {"rounds": 7, "prompt": "a red door"}):
+        JUDGED.clear()
+        session.run(loop(**changes))
+        assert session.events("execution_error") == []
+        counted.append((len(RUNS), len(JUDGED)))
+    assert counted == [(5, 5), (7, 7), (4, 4), (7, 7)]
 
 
 @every_mode
@@ -394,6 +408,37 @@ def test_criterion_16_switched_off_it_loads_nothing():
     session = Session("classic")
     session.run(prompt)
     assert session.events("execution_error") == [] and LOADED == [] and len(SHOWN) == 1
+
+
+class BodyPainter:
+    """The tests' body as a headless engine."""
+
+    def generate(self, request, progress=None):
+        seen = PakatiTestBody.execute(torch.zeros(1, 32, 32, 3), request.seed, "").args[0]
+        return Picture(image_to_pil(seen), request, "body", 0.0)
+
+    def edit(self, request, image, mask, progress=None):
+        return self.generate(request)
+
+
+class BodyJudge:
+    def judge(self, image, questions):
+        return PakatiTestJudge.execute(pil_to_image(image)).args[0]
+
+
+def test_criterion_16_headless_and_nodes_make_the_same_history():
+    prompt = loop(rounds=5, target=0.99)
+    prompt["8"] = {"class_type": "PakatiTestCatch", "inputs": {"state": ["5", 2]}}
+    session = Session("classic")
+    session.run(prompt)
+    assert session.events("execution_error") == []
+    request = Request(RegionSet(Extent(32, 32), (), "a red wall"), seed=1)
+    config = Config(5, 0.99, 64, seed=1, routes=(Route.inpaint, Route.resample))
+    headless = IterativeRefinementEngine(BodyPainter(), BodyJudge()).refine(request, config=config)
+    made = [replace(one, attempt=replace(one.attempt, checks=())) for one in CAUGHT[-1].state.passes]
+    wanted = [replace(one, attempt=replace(one.attempt, checks=())) for one in headless.history]
+    assert len(made) == 5 and [one.to_dict() for one in made] == [one.to_dict() for one in wanted]
+    assert CAUGHT[-1].state.best_index == headless.state.best_index
 
 
 def test_words_of_a_comparison_are_said_in_the_next_round():

@@ -12,10 +12,17 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import cache
+from itertools import count
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
@@ -41,9 +48,14 @@ def right_after(verdicts: list[Verdict]) -> list[bool]:
     return found
 
 
-def scene(engine: DiffusersEngine, number: int, args: argparse.Namespace) -> dict | None:
+@cache
+def painter() -> tuple[DiffusersEngine, ReaderJudge]:
+    return DiffusersEngine(), ReaderJudge()
+
+
+def scene(number: int, args: argparse.Namespace) -> dict | None:
     """None: the first picture is right already."""
-    rng, judge = np.random.default_rng(50_000 + number), ReaderJudge()
+    rng, (engine, judge) = np.random.default_rng(50_000 + number), painter()
     layout = random_layout(rng, int(rng.integers(3, 6)), args.side)
     questions, request = questions_from_regions(layout, artefacts=False), Request(layout, 60_000 + number, args.steps)
     first = judge.judge(engine.generate(request).image, questions)
@@ -113,6 +125,23 @@ def draw(rows: list[dict], rounds: int) -> Image.Image:
     return sheet
 
 
+def scenes(args: argparse.Namespace) -> Iterator[dict | None]:
+    """In their order, painted by several processes."""
+    begun = time.monotonic()
+    with ProcessPoolExecutor(args.jobs, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        waiting = deque(pool.submit(scene, number, args) for number in range(args.jobs))
+        for number in count(args.jobs):
+            if time.monotonic() - begun < 60 * args.minutes:
+                waiting.append(pool.submit(scene, number, args))
+            if not waiting:
+                return
+            try:
+                yield waiting.popleft().result()
+            except GeneratorExit:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=200, help="scenes whose first picture fails")
@@ -120,20 +149,22 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=128)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="end with fewer scenes after this time")
+    parser.add_argument("--jobs", type=int, default=2, help="processes, of one thread each")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    engine, rows, number, begun = DiffusersEngine(), [], 0, time.monotonic()
     check_writable(args.out)
+    rows, tried = [], 0
     with tqdm(total=args.count) as bar:
-        while len(rows) < args.count and time.monotonic() - begun < 60 * args.minutes:
-            row = scene(engine, number, args)
-            number += 1
+        for row in scenes(args):
+            tried += 1
             if row:
                 rows.append(row)
                 bar.update()
-                save_text(json.dumps({"tried": number, "rows": rows}, indent=1) + "\n", args.out / "refine.json")
+                save_text(json.dumps({"tried": tried, "rows": rows}, indent=1) + "\n", args.out / "refine.json")
+            if len(rows) == args.count:
+                break
     save_picture(draw(rows, args.rounds), args.out / "refine.png")
-    print(report(rows, number, args.rounds))
+    print(report(rows, tried, args.rounds))
 
 
 if __name__ == "__main__":
