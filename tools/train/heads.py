@@ -1,9 +1,12 @@
-"""Train a finder and an embedder of the embedded world's cartoon heads, and write the embedder as an ONNX file.
+"""Train a finder and an embedder of the embedded world's cartoon heads.
 
-python -m tools.train.heads finder --steps 4000
-python -m tools.train.heads embedder --steps 8000
+python -m tools.train.heads finder --steps 1500
+python -m tools.train.heads embedder --steps 3000
 python -m tools.train.heads measure              verification on identities that training never showed
-python -m tools.train.heads export --to heads.onnx
+python -m tools.train.heads export               what Pakati ships, as safetensors
+python -m tools.train.heads onnx --to heads.onnx         the embedder, for other programs
+
+Half of all pictures went through the embedded autoencoder, for what the embedded model paints looks like that.
 """
 
 from __future__ import annotations
@@ -14,54 +17,22 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from safetensors.torch import save_file
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from pakati_core.characters.alignment import SIDE as FACE
 from pakati_core.characters.alignment import align
+from pakati_core.tiny.head_nets import HEADS, SIDE, HeadEmbedder, HeadFinder
 from pakati_core.tiny.heads import LOOKS, Look, Pose, add_head, draw_head, is_held_out, place_of
 from pakati_core.tiny.world import MATERIALS
 
 from .onnx_writer import node, write
 from .run import Run, autocast, parser
 
-SIDE, GRID, TEMPERATURE = 128, 16, 0.07
+GRID, TEMPERATURE, VIEWS = 16, 0.07, 3  # views: pictures of one look that go through the autoencoder
 SHOWN = tuple(look for look in LOOKS if not is_held_out(look))
 HELD_OUT = tuple(look for look in LOOKS if is_held_out(look))
-
-
-def block(inside: int, outside: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inside, outside, 3, stride, 1, bias=False), nn.BatchNorm2d(outside), nn.ReLU(inplace=True)
-    )
-
-
-class HeadFinder(nn.Module):
-    """[B,3,128,128] in [0,1] -> [B,1+10,16,16]: heat of the nose, and the marks from the cell's middle, in cells."""
-
-    def __init__(self):
-        super().__init__()
-        self.body = nn.Sequential(
-            block(3, 16, 2), block(16, 32, 2), block(32, 64, 2), block(64, 64, 1), block(64, 64, 1)
-        )
-        self.head = nn.Conv2d(64, 11, 1)
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.head(self.body(image * 2 - 1))
-
-
-class HeadEmbedder(nn.Module):
-    """[B,3,112,112], (RGB - 127.5) / 127.5 -> [B,64] of length 1."""
-
-    def __init__(self):
-        super().__init__()
-        widths = (24, 48, 96, 128)
-        self.body = nn.Sequential(
-            *(block(a, b, 2) for a, b in zip((3, *widths), widths)), block(128, 128, 1), nn.Flatten()
-        )
-        self.head = nn.Linear(128 * 49, 64)
-
-    def forward(self, face: Tensor) -> Tensor:
-        return F.normalize(self.head(self.body(face)))
 
 
 def picture(looks: list[Look], rng: np.random.Generator) -> tuple[Image.Image, list[np.ndarray]]:
@@ -104,12 +75,36 @@ def finder_loss(found: Tensor, wanted: Tensor) -> Tensor:
     return focal.sum() / sure.sum().clamp(1) + F.smooth_l1_loss(marks[known], wanted[:, 1:][known])
 
 
+class Repainted:
+    """Pictures of one or two heads as the embedded autoencoder gives them back, with looks and marks."""
+
+    def __init__(self, count: int, most: int, seed: int):
+        from pakati_core.engines.diffusers import DiffusersEngine
+
+        vae, rng = DiffusersEngine(device="cpu").parts.vae, np.random.default_rng(seed)
+        self.looks, self.marks, self.images = [], [], []
+        for _ in tqdm(range(0, count, 16), desc="repainting"):
+            rows = [[SHOWN[i] for i in rng.integers(len(SHOWN), size=rng.integers(1, most + 1))] for _ in range(16)]
+            rows = [looks for looks in rows for _ in range(VIEWS)]
+            drawn = [picture(looks, rng) for looks in rows]
+            pixels = torch.stack([torch.from_numpy(np.asarray(image).copy()) for image, _ in drawn])
+            with torch.no_grad():
+                back = vae.decode(vae.encode(pixels.permute(0, 3, 1, 2).float() / 127.5 - 1).latents).sample
+            levels = ((back.permute(0, 2, 3, 1) + 1) * 127.5).round().clamp(0, 255).byte().numpy()
+            self.images += [Image.fromarray(level) for level in levels]
+            self.looks += rows
+            self.marks += [marks for _, marks in drawn]
+
+
 def face(look: Look, rng: np.random.Generator) -> Tensor:
     """[3,112,112] as recognisers take it, aligned to marks that are a little off, as a finder's are."""
-    pose = Pose.drawn(rng)
-    image = draw_head(look, pose, SIDE, str(rng.choice(MATERIALS)), int(rng.integers(1 << 30)))
-    marks = place_of(pose, SIDE).points + rng.normal(0, 0.02 * pose.size * SIDE, (5, 2))
-    pixels = np.asarray(align(image, marks), np.float32)
+    image, marks = picture([look], rng)
+    return _aligned(image, marks[0], rng)
+
+
+def _aligned(image: Image.Image, marks: np.ndarray, rng: np.random.Generator) -> Tensor:
+    off = rng.normal(0, 0.025 * np.linalg.norm(marks[1] - marks[0]), (5, 2))
+    pixels = np.asarray(align(image, marks + off), np.float32)
     return torch.from_numpy((pixels - 127.5) / 127.5).permute(2, 0, 1)
 
 
@@ -124,29 +119,41 @@ def train(args, kind: str) -> None:
     net = (HeadFinder() if kind == "finder" else HeadEmbedder()).to(args.device).train()
     optimizer = torch.optim.AdamW(net.parameters(), args.lr, weight_decay=0.01)
     run = Run(f"heads_{kind}", args, {"net": net, "optimizer": optimizer})
+    repainted = Repainted(args.repainted, 2 if kind == "finder" else 1, args.seed)
     for step in run:
         rng = np.random.default_rng((args.seed, step))
         with autocast(args):
-            loss = _finder_step(net, args, rng) if kind == "finder" else _embedder_step(net, args, rng)
+            loss = (_finder_step if kind == "finder" else _embedder_step)(net, args, rng, repainted)
+        for group in optimizer.param_groups:
+            group["lr"] = run.lr()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         run.log(loss=loss.item())
 
 
-def _finder_step(net: nn.Module, args, rng: np.random.Generator) -> Tensor:
-    drawn = [
-        picture([SHOWN[i] for i in rng.integers(len(SHOWN), size=rng.integers(1, 3))], rng) for _ in range(args.batch)
-    ]
+def _finder_step(net: nn.Module, args, rng: np.random.Generator, repainted: Repainted) -> Tensor:
+    half = args.batch // 2
+    drawn = [picture([SHOWN[i] for i in rng.integers(len(SHOWN), size=rng.integers(1, 3))], rng) for _ in range(half)]
+    drawn += [(repainted.images[i], repainted.marks[i]) for i in rng.integers(len(repainted.images), size=half)]
     images = torch.stack([torch.from_numpy(np.asarray(image, np.float32) / 255).permute(2, 0, 1) for image, _ in drawn])
     wanted = torch.stack([finder_targets(marks) for _, marks in drawn])
     return finder_loss(net(images.to(args.device)).float(), wanted.to(args.device))
 
 
-def _embedder_step(net: nn.Module, args, rng: np.random.Generator) -> Tensor:
-    looks = [SHOWN[i] for i in rng.choice(len(SHOWN), args.batch, replace=False)]
-    one, two = (torch.stack([face(look, rng) for look in looks]).to(args.device) for _ in range(2))
+def _embedder_step(net: nn.Module, args, rng: np.random.Generator, repainted: Repainted) -> Tensor:
+    """Pairs of one look each: two drawn, two repainted, or one of each."""
+    groups = rng.choice(len(repainted.images) // VIEWS, args.batch, replace=False)
+    pairs = [[_view(int(group), rng, repainted) for group in groups] for _ in range(2)]
+    one, two = (torch.stack(faces).to(args.device) for faces in pairs)
     return contrastive_loss(net(one).float(), net(two).float())
+
+
+def _view(group: int, rng: np.random.Generator, repainted: Repainted) -> Tensor:
+    number = group * VIEWS + int(rng.integers(VIEWS))
+    if rng.random() < 0.5:
+        return _aligned(repainted.images[number], repainted.marks[number][0], rng)
+    return face(repainted.looks[number][0], rng)
 
 
 def load(args, kind: str) -> nn.Module:
@@ -171,6 +178,18 @@ def measure(args) -> float:
 
 
 def export(args) -> None:
+    """Both, fp16, as `load_head_nets` reads them."""
+    nets = nn.ModuleDict({kind: load(args, kind) for kind in ("finder", "embedder")})
+    HEADS.parent.mkdir(exist_ok=True)
+    tensors = {
+        name: value.half().contiguous() for name, value in nets.state_dict().items() if value.is_floating_point()
+    }
+    counts = {name: value for name, value in nets.state_dict().items() if not value.is_floating_point()}
+    save_file(tensors | counts, HEADS)
+    print(f"{HEADS.name}: {HEADS.stat().st_size / 1e6:.2f} MB")
+
+
+def write_onnx(args) -> None:
     """As an ONNX file, with the normalisation of batches folded into the convolutions."""
     net, nodes, weights, before = load(args, "embedder"), [], {}, "face"
     for i, layer in enumerate(net.body[:-1]):
@@ -187,14 +206,15 @@ def export(args) -> None:
 
 
 def main() -> None:
-    arguments = parser(__doc__, steps=6000, batch=64, lr=2e-3)
-    arguments.add_argument("what", choices=["finder", "embedder", "measure", "export"])
+    arguments = parser(__doc__, steps=3000, batch=64, lr=2e-3)
+    arguments.add_argument("what", choices=["finder", "embedder", "measure", "export", "onnx"])
     arguments.add_argument("--to", type=Path, default=Path("heads.onnx"))
+    arguments.add_argument("--repainted", type=int, default=1500, help="groups of pictures through the autoencoder")
     args = arguments.parse_args()
     if args.what in ("finder", "embedder"):
         train(args, args.what)
     else:
-        {"measure": measure, "export": export}[args.what](args)
+        {"measure": measure, "export": export, "onnx": write_onnx}[args.what](args)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,138 @@
+"""Train a LoRA of the embedded model on one cartoon head or on one style of drawing, as a file that any host reads.
+
+python -m tools.train.lora luca --steps 1500 --rank 16
+python -m tools.train.lora luca --show sheet.png      pictures that the trained one paints, without training
+
+Only linear layers inside the attention blocks are touched, so that it can act in one region alone.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from pakati_core.engines import Request
+from pakati_core.engines.diffusers import DiffusersEngine
+from pakati_core.geometry import Extent
+from pakati_core.regions import RegionSet
+from pakati_core.tiny.captions import setting
+from pakati_core.tiny.cast import CAST
+from pakati_core.tiny.heads import Pose, draw_head
+from tools.train.data import random_material
+from tools.train.run import Run, parser
+
+SIDE = 128
+
+
+class Adapter(nn.Module):
+    """y = Wx + up down x at every linear layer of the attention blocks, by hooks: no weight of the model changes."""
+
+    def __init__(self, unet: nn.Module, rank: int):
+        super().__init__()
+        layers = {
+            name: layer
+            for name, layer in unet.named_modules()
+            if isinstance(layer, nn.Linear) and ".attentions." in name
+        }
+        self.names = list(layers)
+        self.down = nn.ParameterList(
+            nn.Parameter(torch.randn(rank, layer.in_features) / layer.in_features**0.5) for layer in layers.values()
+        )
+        self.up = nn.ParameterList(nn.Parameter(torch.zeros(layer.out_features, rank)) for layer in layers.values())
+        for number, layer in enumerate(layers.values()):
+            layer.register_forward_hook(self._hook(number))
+
+    def _hook(self, number: int):
+        def add(_, args, out):
+            return out + F.linear(F.linear(args[0], self.down[number]), self.up[number])
+
+        return add
+
+    def save(self, path: Path, trigger: str) -> None:
+        """diffusers' names, fp16."""
+        tensors = {}
+        for name, down, up in zip(self.names, self.down, self.up):
+            tensors[f"unet.{name}.lora_A.weight"] = down.detach().half().contiguous()
+            tensors[f"unet.{name}.lora_B.weight"] = up.detach().half().contiguous()
+        save_file(tensors, path, {"format": "pt", "modelspec.trigger_phrase": trigger})
+
+
+class Shown:
+    """Latents of one head in many poses on many materials, with their captions."""
+
+    def __init__(self, vae: nn.Module, name: str, count: int, seed: int):
+        rng = np.random.default_rng(seed)
+        self.materials = [random_material(rng) for _ in range(count)]
+        rows = [draw_head(CAST[name], Pose.drawn(rng), SIDE, ground, i) for i, ground in enumerate(self.materials)]
+        pixels = torch.stack([torch.from_numpy(np.asarray(row).copy()) for row in rows]).permute(0, 3, 1, 2)
+        with torch.no_grad():
+            parts = [vae.encode(part.float() / 127.5 - 1).latents for part in pixels.split(32)]
+        self.latents = torch.cat(parts)
+
+    def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
+        """Latents [B,C,16,16] and captions, of which one in ten is empty."""
+        chosen = rng.integers(0, len(self.latents), size)
+        return self.latents[chosen], ["" if rng.random() < 0.1 else _caption(self.materials[i], rng) for i in chosen]
+
+
+def _caption(material: str, rng: np.random.Generator) -> str:
+    return f"on {material}" if rng.random() < 0.5 else setting(material, rng)
+
+
+def train(args) -> None:
+    engine = DiffusersEngine(device=args.device)
+    parts, rng = engine.parts, np.random.default_rng(args.seed)
+    unet = parts.unet.requires_grad_(False).train()
+    adapter = Adapter(unet, args.rank).to(args.device)
+    optimizer = torch.optim.AdamW(adapter.parameters(), args.lr, weight_decay=0.0)
+    run = Run(f"lora_{args.name}", args, {"adapter": adapter, "optimizer": optimizer})
+    encode = cache(lambda text: parts.encode(text).tokens)
+    shown = Shown(parts.vae, args.name, args.pool, args.seed)
+    for _ in run:
+        x0, texts = shown.batch(args.batch, rng)
+        x0, tokens = x0.to(args.device), torch.cat([encode(text) for text in texts])
+        t = torch.sigmoid(torch.randn(len(x0), device=args.device) + 0.2)
+        noise = torch.randn_like(x0)
+        v = unet(torch.lerp(x0, noise, t[:, None, None, None]), t * 1000, tokens).sample
+        loss = (v - (noise - x0)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        for group in optimizer.param_groups:
+            group["lr"] = run.trapezoid(warmup=50)
+        optimizer.step()
+        run.log(loss=loss.detach())
+    adapter.save(args.folder / f"{args.name}.safetensors", args.name)
+
+
+def show(args) -> None:
+    """Six pictures of the trained one on several grounds, in a row."""
+    engine = DiffusersEngine(device=args.device)
+    adapter = Adapter(engine.parts.unet, args.rank)
+    state = torch.load(args.folder / f"lora_{args.name}.pt", map_location="cpu", weights_only=True)
+    adapter.load_state_dict(state["adapter"])
+    sheet = Image.new("RGB", (6 * SIDE, SIDE))
+    for i, ground in enumerate(("sand", "on sea", "plain yellow", "brick", "on grass", "snow background")):
+        request = Request(RegionSet(Extent(SIDE, SIDE), (), ground), seed=i)
+        sheet.paste(engine.generate(request).image, (i * SIDE, 0))
+    sheet.save(args.show)
+
+
+def main() -> None:
+    arguments = parser(__doc__, steps=1500, batch=16, lr=2e-3)
+    arguments.add_argument("name", choices=list(CAST))
+    arguments.add_argument("--rank", type=int, default=16)
+    arguments.add_argument("--pool", type=int, default=1500, help="pictures")
+    arguments.add_argument("--show", type=Path)
+    args = arguments.parse_args()
+    show(args) if args.show else train(args)
+
+
+if __name__ == "__main__":
+    main()
