@@ -17,7 +17,7 @@ from ..engines import Progress
 from ..engines.models import EMBEDDED, models_folder
 from ..errors import IdentityError, ModelError, PakatiError, warn
 from ..files import check_picture_path, check_writable, save_picture
-from ..lora import LoRALoader, LoraRegistry
+from ..lora import EngineLoraLoader, LoRALoader, LoraRegistry
 from .batches import Job, Painted
 from .checker import CharacterConsistencyChecker
 from .embedders import embedder_called
@@ -192,7 +192,8 @@ class CharacterGenerator:
             yield
             return
         if self.lora_loader is None:
-            self.lora_loader = LoRALoader(self.manager.load_pipeline())
+            kind = EngineLoraLoader if self.manager.is_tiny else LoRALoader
+            self.lora_loader = kind(self.manager.load_pipeline())
         self.lora_loader.load_multiple_loras(list(plan.loras))
         try:
             yield

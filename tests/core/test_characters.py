@@ -27,6 +27,7 @@ from pakati_core.errors import IdentityError, ModelError, PakatiError, PakatiWar
 from pakati_core.lora import LoraRegistry
 from pakati_core.tiny.world import Scene, Thing, draw
 from tests.core import families
+from tests.core.tiny_loras import lora
 
 FAST = {"steps": 3, "cfg_scale": 3.0, "size": [64, 64]}
 
@@ -112,33 +113,26 @@ def test_without_references_nothing_is_filtered_and_that_is_said(manager, refere
     assert painted.kept is None and painted.facts["score"] is None
 
 
-class Recorder:
-    """The part of LoRALoader that a character calls."""
-
-    def __init__(self):
-        self.calls = []
-
-    def load_multiple_loras(self, loras):
-        self.calls.append([(lora["name"], lora["weight"]) for lora in loras])
-
-    def unload_all_loras(self):
-        self.calls.append("unloaded")
-
-
 def test_loras_of_character_and_background_are_loaded_and_let_go(manager, reference, tmp_path):
-    for name in ("luca", "porto"):
-        (tmp_path / f"{name}.safetensors").touch()
+    files = {
+        name: str(lora(tmp_path, manager.load_pipeline(), i, name)["path"]) for i, name in enumerate(("luca", "porto"))
+    }
     book = LoraRegistry.model_validate(
         {
-            "characters": {"luca": {"lora_path": str(tmp_path / "luca.safetensors"), "trigger_words": ["luca", "boy"]}},
-            "backgrounds": {"porto": {"lora_path": str(tmp_path / "porto.safetensors"), "default_weight": 0.6}},
+            "characters": {"luca": {"lora_path": files["luca"], "trigger_words": ["luca", "boy"]}},
+            "backgrounds": {"porto": {"lora_path": files["porto"], "default_weight": 0.6}},
         }
     )
-    loader = Recorder()
-    presets = rocco(reference, lora_name="luca", lora_weight=0.85)
-    generator = CharacterGenerator(manager, loader, presets=presets, lora_registry=book)
-    generator.generate("rocco", "sky", background="porto", output_path=tmp_path / "out.png", seed=1)
-    assert loader.calls == [[("luca", 0.85), ("porto", 0.6)], "unloaded"]
+    painted = {}
+    for name, more in (("plain", {}), ("with", {"lora_name": "luca", "lora_weight": 0.85}), ("after", {})):
+        presets = rocco(reference, base_prompt="luca, boy, a red house", **more)
+        generator = CharacterGenerator(manager, presets=presets, lora_registry=book)
+        place, out = "porto" if more else None, tmp_path / f"{name}.png"
+        result = generator.generate("rocco", "sky", background=place, output_path=out, seed=1, filter_consistency=False)
+        painted[name] = result["loras_used"], out.read_bytes()
+    assert painted["with"][0] == ["luca", "porto"] and painted["plain"][0] == []
+    assert painted["with"][1] != painted["plain"][1] == painted["after"][1]
+    generator = CharacterGenerator(manager, presets=rocco(reference, lora_name="luca"), lora_registry=book)
     assert generator.plan("rocco", "sky").prompt == "luca, boy, a red house, sky"
 
 

@@ -1,0 +1,89 @@
+"""LoRAs on the headless engine's own UNet, by hooks: no PEFT, and nothing is written into the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ..errors import PakatiError
+from .deltas import LowRank
+
+PREFIX, DOWN, UP = "unet.", ".lora_A.weight", ".lora_B.weight"
+
+
+class _Loaded(NamedTuple):
+    weight: float
+    handles: list[Any]
+
+
+class EngineLoraLoader:
+    """The methods of LoRALoader that a character needs, for diffusers' names (unet.LAYER.lora_A.weight)."""
+
+    def __init__(self, engine: Any):
+        """engine: a DiffusersEngine."""
+        self.engine, self._loaded = engine, dict[str, _Loaded]()
+
+    @property
+    def weights(self) -> dict[str, float]:
+        return {name: loaded.weight for name, loaded in self._loaded.items()}
+
+    def load_lora(self, lora_path: str | Path, adapter_name: str, weight: float = 0.8) -> None:
+        """A name that is taken is loaded anew.  Raises PakatiError where the file does not fit, and changes nothing."""
+        deltas = _read(Path(lora_path), dict(self.engine.parts.unet.named_modules()), weight)
+        self.unload_lora(adapter_name)
+        self._loaded[adapter_name] = _Loaded(
+            weight, [layer.register_forward_hook(_adding(delta)) for layer, delta in deltas]
+        )
+
+    def load_multiple_loras(self, loras: Iterable[Mapping[str, Any]]) -> None:
+        """loras: each with `path`, `name` and, if it is not 0.8, `weight`. All of them or none."""
+        before = set(self._loaded)
+        try:
+            for lora in loras:
+                self.load_lora(lora["path"], lora["name"], lora.get("weight", 0.8))
+        except PakatiError:
+            for name in set(self._loaded) - before:
+                self.unload_lora(name)
+            raise
+
+    def unload_lora(self, adapter_name: str) -> None:
+        if adapter_name in self._loaded:
+            for handle in self._loaded.pop(adapter_name).handles:
+                handle.remove()
+
+    def unload_all_loras(self) -> None:
+        for name in list(self._loaded):
+            self.unload_lora(name)
+
+
+def _read(path: Path, layers: Mapping[str, nn.Module], weight: float) -> list[tuple[nn.Module, LowRank]]:
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as exc:
+        reason = str(exc).splitlines()[0]
+        raise PakatiError(f"the LoRA {path} cannot be read ({reason}); give a .safetensors file") from exc
+    found = []
+    for key, down in tensors.items():
+        if not key.endswith(DOWN):
+            continue
+        name = key.removesuffix(DOWN)
+        layer, up = layers.get(name.removeprefix(PREFIX)), tensors.get(name + UP)
+        if layer is None or up is None or not _fits(layer, up, down):
+            raise PakatiError(f"the LoRA {path} does not fit this model at {name}; pick one of its family")
+        found.append((layer, LowRank(up, down, scale=weight)))
+    if not found:
+        raise PakatiError(f"the LoRA {path} has no layer of this model; give one with diffusers' names of layers")
+    return found
+
+
+def _fits(layer: nn.Module, up: Tensor, down: Tensor) -> bool:
+    return isinstance(layer, nn.Linear) and (len(up), down.shape[-1]) == (layer.out_features, layer.in_features)
+
+
+def _adding(delta: LowRank):
+    return lambda layer, args, out: out + delta.linear(args[0])
