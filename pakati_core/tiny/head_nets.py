@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from .cast import FOLDER
 
-CAST = Path(__file__).with_name("cast")  # the folder of these weights and of the LoRAs of the cast
-HEADS = CAST / "heads.safetensors"
+HEADS = FOLDER / "heads.safetensors"
 SIDE, CELL = 128, 8  # pictures are searched at this size of the shorter side; pixels of a cell of the finder's heat
 
 
