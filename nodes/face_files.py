@@ -11,7 +11,7 @@ from pathlib import Path
 
 import folder_paths
 
-from ..pakati_core.characters import OPENCV, TINY, Embedder, embedder_called
+from ..pakati_core.characters import HEADS_ID, OPENCV, TINY, Embedder, embedder_called
 from ..pakati_core.characters.finders import YUNET
 from ..pakati_core.errors import IdentityError
 
@@ -31,7 +31,7 @@ def embedder_names() -> list[str]:
     """The embedded one, those that people know by name, and whatever lies in the folders."""
     packs = sorted(folder.name for folder in (insightface_folder() / "models").glob("*") if any(folder.glob("*.onnx")))
     files = sorted(path.name for path in faces_folder().glob("*.onnx") if path.name not in NOT_RECOGNISERS)
-    return list(dict.fromkeys([TINY, OPENCV, PACK, *packs, *files]))
+    return list(dict.fromkeys([TINY, HEADS_ID, OPENCV, PACK, *packs, *files]))
 
 
 def embedder(name: str) -> Embedder:

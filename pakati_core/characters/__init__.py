@@ -13,6 +13,7 @@ from .calibration import Aggregate, Threshold, calibrate
 from .checker import CharacterConsistencyChecker
 from .embedders import DOCUMENTS_THRESHOLD, OPENCV, embedder_called
 from .embeddings import Embeddings
+from .heads_embedder import HEADS_ID
 from .identity import Finding, Match, Person, Unknown, recognise, recognise_all, split
 from .ports import Embedder, Face
 from .presets import Preset, load_presets, save_presets
@@ -31,7 +32,8 @@ _LATE = {
 }  # fmt: skip
 
 __all__ = [
-    "DOCUMENTS_THRESHOLD", "OPENCV", "TINY", "Aggregate", "BatchGenerator", "Candidate", "CharacterConsistencyChecker",
+    "DOCUMENTS_THRESHOLD", "HEADS_ID", "OPENCV", "TINY", "Aggregate", "BatchGenerator", "Candidate",
+    "CharacterConsistencyChecker",
     "CharacterGenerator", "ControlNetGenerator", "Embedder", "Embeddings", "Face", "Finding", "Match", "Painted",
     "Person", "Preset", "SDXLPipelineManager", "Threshold", "Unknown", "assemble", "calibrate", "draw_sheet",
     "embedder_called", "jobs_for", "load_presets", "recognise", "recognise_all", "save_presets", "split",

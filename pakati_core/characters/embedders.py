@@ -1,6 +1,7 @@
 """Embedders of faces. None of them downloads anything: each says which file goes where.
 
 pakati-tiny      the objects of the embedded world, see tiny_embedder.py; comes with Pakati
+pakati-heads     the embedded world's cartoon heads, see heads_embedder.py; comes with Pakati
 opencv-sface     OpenCV's YuNet and SFace; needs opencv-python-headless and two free ONNX files
 buffalo_l, ...   a pack of insightface; its pretrained packs are for non-commercial research only
 NAME.onnx        any recogniser that takes faces aligned to ArcFace's 112x112 template
@@ -21,6 +22,7 @@ from ..geometry import Box
 from .alignment import SIDE, align
 from .embeddings import sha256_of, unit
 from .finders import YUNET, WholePicture, YuNetFinder, check_files, open_net, optional
+from .heads_embedder import HEADS_ID, HeadsEmbedder
 from .ports import Embedder, Face, Finder
 from .tiny_embedder import TINY, TinyEmbedder
 
@@ -180,14 +182,19 @@ def insightface_root() -> Path:
 
 
 def embedder_called(name: str, faces: Path | None = None, insightface: Path | None = None) -> Embedder:
-    """pakati-tiny, opencv-sface, a pack of insightface, or an ONNX file (a path, or a name in the folder `faces`).
+    """An embedder by name: pakati-tiny, pakati-heads, opencv-sface, a pack of insightface, or an ONNX file (a path, or
+    a name in the folder `faces`).
 
     Raises ModelError that says what to put where.
     """
     if not name.strip():
-        raise IdentityError(f"no embedder is named; name {TINY}, {OPENCV}, a pack such as buffalo_l, or an ONNX file")
+        raise IdentityError(
+            f"no embedder is named; name {TINY}, {HEADS_ID}, {OPENCV}, a pack such as buffalo_l, or an ONNX file"
+        )
     if name == TINY:
         return TinyEmbedder()
+    if name == HEADS_ID:
+        return HeadsEmbedder()
     if name == OPENCV:
         return OpencvEmbedder(faces or faces_folder())
     if name.endswith(".onnx"):

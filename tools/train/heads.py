@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageFilter
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -99,7 +99,14 @@ class Repainted:
 def face(look: Look, rng: np.random.Generator) -> Tensor:
     """[3,112,112] as recognisers take it, aligned to marks that are a little off, as a finder's are."""
     image, marks = picture([look], rng)
-    return _aligned(image, marks[0], rng)
+    return _aligned(worn(image, rng), marks[0], rng)
+
+
+def worn(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """A little blurred, grainy and off in colour, as what comes out of an autoencoder is."""
+    blurred = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0, 1.5))))
+    grain = rng.normal(0, rng.uniform(0, 10), (*image.size[::-1], 3)) + rng.normal(0, 5, 3)
+    return Image.fromarray((np.asarray(blurred, np.float32) + grain).clip(0, 255).astype(np.uint8))
 
 
 def _aligned(image: Image.Image, marks: np.ndarray, rng: np.random.Generator) -> Tensor:
@@ -135,6 +142,7 @@ def train(args, kind: str) -> None:
 def _finder_step(net: nn.Module, args, rng: np.random.Generator, repainted: Repainted) -> Tensor:
     half = args.batch // 2
     drawn = [picture([SHOWN[i] for i in rng.integers(len(SHOWN), size=rng.integers(1, 3))], rng) for _ in range(half)]
+    drawn = [(worn(image, rng), marks) for image, marks in drawn]
     drawn += [(repainted.images[i], repainted.marks[i]) for i in rng.integers(len(repainted.images), size=half)]
     images = torch.stack([torch.from_numpy(np.asarray(image, np.float32) / 255).permute(2, 0, 1) for image, _ in drawn])
     wanted = torch.stack([finder_targets(marks) for _, marks in drawn])
