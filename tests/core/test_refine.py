@@ -348,6 +348,26 @@ def engine():
     return DiffusersEngine()
 
 
+class Stern:
+    """Says no to one region, whatever it shows."""
+
+    name = "stern"
+
+    def judge(self, image, questions):
+        return verdict([0.9, 0.1, 0.9], regions=("left", "right", "top"))
+
+
+def test_a_region_painted_enlarged_leaves_the_others_as_they_were(engine):
+    boxes = {"left": BoxShape(0, 0, 64, 128), "right": BoxShape(64, 64, 64, 64), "top": BoxShape(64, 0, 64, 64)}
+    layout = RegionSet(Extent(128, 128), tuple(Region(name, shape, "sand") for name, shape in boxes.items()), "grass")
+    config = Config(2, 1.0, 9, seed=3)
+    result = IterativeRefinementEngine(engine, Stern()).refine(Request(layout, seed=3, steps=2), config=config)
+    assert [made.attempt.way for made in result.history] == [("first", ()), ("detail", ("right",))]
+    before, after = (np.asarray(image, np.int16) for image in result.images)
+    changed = (before != after).any(-1)
+    assert changed[64:, 64:].mean() > 0.5 and not changed[:64].any() and not changed[:, :64].any()
+
+
 def unreachable(**more):
     """Whatever the weights know, three steps at this size do not get everything right."""
     return Config(**{"max_rounds": 4, "target": 1.0, "patience": 9, "seed": 5, **more})
