@@ -125,11 +125,14 @@ def paint_edit(image: Image.Image, layout: RegionSet, ids: list[str], model: str
 
 def paint_enlarged(engine: Engine, image: Image.Image, request: Request, id: str,
                    progress: Progress | None = None) -> Image.Image:  # fmt: skip
-    """Repaint one region of the request's layout, cut out and scaled up to the size at which the engine is best."""
+    """Repaint one region of the request's layout, cut out and scaled up to the size at which the engine is best.
+
+    A region that others hide leaves the picture as it is.
+    """
     manner = Manner(request.seed, request.steps, request.guidance, request.strength, CropMode.detail, soft=request.soft)
     layout = request.regions.at_extent(Extent(*image.size))
     layers = Layers(replace(layout, regions=tuple(replace(region, locked=False) for region in layout.regions)))
-    return _edit(engine, image, layers, (id,), manner, progress)[0]
+    return _edit(engine, image, layers, (id,), manner, progress)[0] if bool(layers.mask((id,)).any()) else image
 
 
 def main_model(layout: RegionSet, model: str | None, registry: Registry) -> str:

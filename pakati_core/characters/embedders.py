@@ -18,10 +18,11 @@ import numpy as np
 from PIL import Image
 
 from ..errors import IdentityError, ModelError
+from ..extras import optional
 from ..geometry import Box
 from .alignment import SIDE, align
 from .embeddings import sha256_of, unit
-from .finders import YUNET, WholePicture, YuNetFinder, check_files, open_net, optional
+from .finders import YUNET, WholePicture, YuNetFinder, check_files, open_net
 from .heads_embedder import HEADS_ID, HeadsEmbedder
 from .ports import Embedder, Face, Finder
 from .tiny_embedder import TINY, TinyEmbedder

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ..errors import ModelError, PakatiError
+from ..errors import ModelError
+from ..extras import optional
 from ..geometry import Box
 from .alignment import SIDE, TEMPLATE
 from .ports import FoundFace
@@ -61,14 +61,6 @@ def check_files(paths: list[Path], what: str) -> None:
         raise ModelError(
             f"{what} is not installed: put {names} into {missing[0].parent}; Pakati downloads nothing by itself"
         )
-
-
-def optional(module: str, what: str, package: str) -> Any:
-    """A library of an extra.  Raises PakatiError that names the package."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as exc:
-        raise PakatiError(f"{what} needs {package}; install it with: pip install {package}") from exc
 
 
 def open_net(make: Any, path: Path, *args: Any) -> Any:

@@ -18,9 +18,8 @@ from typing import Any, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ..errors import IdentityError
-from ..files import save_text
+from ..extras import read_yaml, write_yaml
 from ..lora import LoraRegistry
-from .finders import optional
 
 CAST = Path(__file__).with_name("cast.json")  # characters of the embedded world
 
@@ -139,14 +138,12 @@ def configs_folder() -> Path:
 def load_presets(path: str | Path | None = None) -> dict[str, Preset]:
     """The characters of a file; without one, of the configs folder, else those of the embedded world."""
     path = Path(path) if path else _config("character_presets.yaml") or CAST
-    return {name: _checked(Preset, entry, path, name) for name, entry in read_yaml(path).items()}
+    return {name: _checked(Preset, entry, path, name) for name, entry in read_yaml(path, IdentityError).items()}
 
 
 def save_presets(presets: dict[str, Preset], path: str | Path) -> None:
     """What load_presets gives back the same."""
-    yaml = optional("yaml", "a YAML file", "pyyaml")
-    data = {name: preset.to_dict() for name, preset in presets.items()}
-    save_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), path)
+    write_yaml({name: preset.to_dict() for name, preset in presets.items()}, path)
 
 
 def load_sdxl_config(path: str | Path | None = None) -> SdxlConfig:
@@ -176,25 +173,12 @@ def _listed(names: Iterable[str]) -> str:
 
 def _load(kind: type[Table], path: str | Path | None, name: str) -> Table:
     found = Path(path) if path else _config(name)
-    return _checked(kind, read_yaml(found), found) if found else kind()
+    return _checked(kind, read_yaml(found, IdentityError), found) if found else kind()
 
 
 def _config(name: str) -> Path | None:
     path = configs_folder() / name
     return path if path.is_file() else None
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A mapping.  Raises IdentityError where the file is none."""
-    yaml = optional("yaml", f"the file {path.name}", "pyyaml")
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
-        reason = getattr(exc, "strerror", None) or " ".join(str(exc).split())
-        raise IdentityError(f"{path} cannot be read as YAML ({reason}); mend it") from exc
-    if not isinstance(data, dict):
-        raise IdentityError(f"{path} holds a {type(data).__name__} but names with their settings were wanted; mend it")
-    return data
 
 
 def _checked(kind: type[Table], data: Any, path: Path, name: str = "") -> Table:

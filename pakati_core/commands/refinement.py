@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .shared import engine
+from .shared import bar, engine
 
 
 def add_verbs(verbs) -> None:
@@ -37,7 +37,7 @@ def _refine(args: argparse.Namespace) -> int:
     judge = ReplayJudge(args.out / "answers", judge_called(args.judge))
     loop = IterativeRefinementEngine(engine(args.model), judge)
     config = Config(args.rounds, args.target, seed=args.seed)
-    result = loop.refine(request, config=config, folder=args.out, on_pass=_say_pass)
+    result = loop.refine(request, config=config, folder=args.out, on_pass=_say_pass, progress=bar("painting"))
     save_picture(draw_report(result.state, result.images), args.out / "report.png")
     save_picture(draw_chart(result.state), args.out / "chart.png")
     save_picture(result.final_image, args.out / "best.png")

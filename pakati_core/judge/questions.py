@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
-from ..errors import JudgeError
+from ..errors import JudgeError, warn
 from ..regions import RegionSet
 from .phrases import Phrase, read_prompt
 
@@ -93,10 +93,16 @@ def questions_from_prompt(prompt: str, artefacts: bool = True) -> QuestionSet:
 
 
 def questions_from_regions(regions: RegionSet, artefacts: bool = True) -> QuestionSet:
-    """The questions of every region's prompt, and of the base prompt where it owns any of the canvas."""
+    """The questions of the regions' prompts, and of the base prompt where it owns any of the canvas.
+
+    A region that others hide is named in a warning.
+    """
     asked = []
-    for number, region in enumerate(regions.regions, start=1):
-        asked += _about(region.prompt, region.id, f"r{number}.")
+    for number, (region, share) in enumerate(zip(regions.regions, regions.coverage(), strict=True), start=1):
+        if bool((share > 0).any()):
+            asked += _about(region.prompt, region.id, f"r{number}.")
+        else:
+            warn(f"region {region.id!r} is hidden by those over it, so nothing is asked about it")
     if regions.prompt.strip() and bool((regions.base_coverage() >= 0.5).any()):
         asked += _about(regions.prompt, None, "q")
     spoken = ", ".join([*(region.prompt for region in regions.regions), regions.prompt]).strip(", ")

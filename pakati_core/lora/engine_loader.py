@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import PakatiError
 from .deltas import LowRank
+from .loader import AllOrNone
 
 PREFIX, DOWN, UP = "unet.", ".lora_A.weight", ".lora_B.weight"
 
@@ -21,7 +22,7 @@ class _Loaded(NamedTuple):
     handles: list[Any]
 
 
-class EngineLoraLoader:
+class EngineLoraLoader(AllOrNone):
     """The methods of LoRALoader that a character needs, for diffusers' names (unet.LAYER.lora_A.weight)."""
 
     def __init__(self, engine: Any):
@@ -39,17 +40,6 @@ class EngineLoraLoader:
         self._loaded[adapter_name] = _Loaded(
             weight, [layer.register_forward_hook(_adding(delta)) for layer, delta in deltas]
         )
-
-    def load_multiple_loras(self, loras: Iterable[Mapping[str, Any]]) -> None:
-        """loras: each with `path`, `name` and, if it is not 0.8, `weight`. All of them or none."""
-        before = set(self._loaded)
-        try:
-            for lora in loras:
-                self.load_lora(lora["path"], lora["name"], lora.get("weight", 0.8))
-        except PakatiError:
-            for name in set(self._loaded) - before:
-                self.unload_lora(name)
-            raise
 
     def unload_lora(self, adapter_name: str) -> None:
         if adapter_name in self._loaded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,35 @@ from typing import Any
 from ..errors import PakatiError
 
 
-class LoRALoader:
+class AllOrNone(ABC):
+    """Loads several LoRAs, or leaves things as they were."""
+
+    @property
+    @abstractmethod
+    def weights(self) -> dict[str, float]:
+        """Of what is loaded, in order."""
+
+    @abstractmethod
+    def load_lora(self, lora_path: str | Path, adapter_name: str, weight: float = 0.8) -> None: ...
+
+    @abstractmethod
+    def unload_lora(self, adapter_name: str) -> None: ...
+
+    def load_multiple_loras(self, loras: Iterable[Mapping[str, Any]]) -> None:
+        """loras: each with `path`, `name` and, if it is not 0.8, `weight`. All of them or none."""
+        before = dict(self.weights)
+        try:
+            for lora in loras:
+                self.load_lora(lora["path"], lora["name"], lora.get("weight", 0.8))
+        except (PakatiError, KeyError) as exc:
+            for name in [name for name in self.weights if name not in before]:
+                self.unload_lora(name)
+            if isinstance(exc, KeyError):
+                raise PakatiError(f"a LoRA lacks its {exc}; give each a path and a name") from exc
+            raise
+
+
+class LoRALoader(AllOrNone):
     """Loads LoRAs into a pipeline, mixes them, and takes them out again. Loaded ones act together."""
 
     def __init__(self, pipeline: Any):
@@ -17,7 +46,11 @@ class LoRALoader:
         if not hasattr(pipeline, "load_lora_weights"):
             raise PakatiError(f"a {type(pipeline).__name__} takes no LoRAs; give a pipeline of diffusers that does")
         self.pipeline = pipeline
-        self.weights: dict[str, float] = {}  # of what is loaded, in order
+        self._weights: dict[str, float] = {}
+
+    @property
+    def weights(self) -> dict[str, float]:
+        return self._weights
 
     def load_lora(self, lora_path: str | Path, adapter_name: str, weight: float = 0.8) -> None:
         """A file or a folder of diffusers'. A name that is taken is loaded anew.  Raises PakatiError."""
@@ -38,19 +71,6 @@ class LoRALoader:
             raise PakatiError(f"LoRA {path} has no layer of this pipeline; pick one of its family")
         self.weights[adapter_name] = weight
         self._mix()
-
-    def load_multiple_loras(self, loras: Iterable[Mapping[str, Any]]) -> None:
-        """loras: each with `path`, `name` and, if it is not 0.8, `weight`. All of them or none."""
-        before = dict(self.weights)
-        try:
-            for lora in loras:
-                self.load_lora(lora["path"], lora["name"], lora.get("weight", 0.8))
-        except (PakatiError, KeyError) as exc:
-            for name in [name for name in self.weights if name not in before]:
-                self.unload_lora(name)
-            if isinstance(exc, KeyError):
-                raise PakatiError(f"a LoRA lacks its {exc}; give each a path and a name") from exc
-            raise
 
     def set_lora_weight(self, adapter_name: str, weight: float) -> None:
         self._known(adapter_name)

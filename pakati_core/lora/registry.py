@@ -14,15 +14,14 @@ Whatever else stands in the file is kept when it is written again.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PureWindowsPath
-from typing import Any, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import PakatiError
-from ..files import save_text
+from ..extras import read_yaml, write_yaml
 from .triggers import trigger_words
 
 SECTIONS = ("characters", "backgrounds", "styles")
@@ -47,7 +46,7 @@ class LoraRegistry(BaseModel):
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Raises PakatiError that names the entry: one that is not understood, or two with the same short name."""
-        data = _read_yaml(Path(path))
+        data = read_yaml(Path(path))
         try:
             registry = cls.model_validate(data)
         except ValidationError as exc:
@@ -63,9 +62,7 @@ class LoraRegistry(BaseModel):
 
     def save(self, path: str | Path) -> None:
         """Whole or not at all.  Raises OutputError."""
-        yaml = _yaml()
-        data = self.model_dump(exclude_unset=True)
-        save_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), Path(path))
+        write_yaml(self.model_dump(exclude_unset=True), path)
 
     def entries(self) -> Iterator[tuple[str, RegisteredLora]]:
         for section in SECTIONS:
@@ -112,22 +109,3 @@ def _on_disk(entry: RegisteredLora, folders: Sequence[str | Path]) -> Path | Non
             tries.append(folder / Path(*relative.parts))
         tries.append(folder / relative.name)
     return next((path for path in tries if path.is_file()), None)
-
-
-def _yaml() -> Any:
-    try:
-        return importlib.import_module("yaml")
-    except ImportError as exc:
-        raise PakatiError("a LoRA registry needs PyYAML; install it with: pip install pyyaml") from exc
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    yaml = _yaml()
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
-        reason = getattr(exc, "strerror", None) or " ".join(str(exc).split())
-        raise PakatiError(f"{path} cannot be read as YAML ({reason}); mend it there") from exc
-    if not isinstance(data, dict):
-        raise PakatiError(f"{path} holds no mapping; begin it with characters:, backgrounds: or styles:")
-    return data

@@ -54,10 +54,8 @@ def _ways(state: State, verdict: Verdict) -> list[Way]:
     else:
         weight = {route: sum(verdict.severity(check) for check in checks) for route, checks in by_route.items()}
         ordered = sorted(by_route, key=lambda route: (-weight[route], ORDER.index(route)))
-    ways = [
-        way for route in _by_strategy(ordered, state) for way in _of_route(route, by_route.get(route, failed), state)
-    ]
-    return ways
+    routes = _by_strategy(ordered, state)
+    return [way for route in routes for way in _of_route(route, by_route.get(route, failed), state)]
 
 
 def _by_strategy(ordered: list[Route], state: State) -> list[Route]:

@@ -73,6 +73,13 @@ def test_what_does_not_fit_is_named_and_leaves_nothing(engine, tmp_path, change,
     assert torch.equal(look(engine), plain) and loader.weights == {}
 
 
+def test_a_row_without_a_path_is_refused_and_nothing_stays(engine, tmp_path):
+    loader = EngineLoraLoader(engine)
+    with pytest.raises(PakatiError, match="lacks its 'path'"):
+        loader.load_multiple_loras([lora(tmp_path, engine, 1), {"name": "two"}])
+    assert loader.weights == {}
+
+
 def test_a_damaged_file_is_one_sentence(engine, tmp_path):
     (tmp_path / "a.safetensors").write_bytes(b"junk")
     with pytest.raises(PakatiError, match="cannot be read"):

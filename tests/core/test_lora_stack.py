@@ -152,7 +152,7 @@ WRONG = {
     ),
     "words that are no list": ("styles: {a: {lora_path: x, trigger_words: luca}}", "styles.a.trigger_words cannot"),
     "one name twice": ("styles: {a: {lora_path: x}}\ncharacters: {a: {lora_path: y}}", "'a' is there twice"),
-    "no mapping": ("- luca", "holds no mapping"),
+    "no mapping": ("- luca", "holds a list"),
     "no YAML": ("characters: [", "cannot be read as YAML"),
     "code": ("characters: !!python/object/apply:os.getcwd []", "cannot be read as YAML"),
 }  # fmt: skip

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
+from pakati_core.canvas import paint_enlarged
 from pakati_core.engines import Request
 from pakati_core.engines.diffusers import DiffusersEngine
-from pakati_core.errors import PakatiError, RefineError
+from pakati_core.errors import PakatiError, PakatiWarning, RefineError
 from pakati_core.geometry import Extent
 from pakati_core.judge import KINDS, Check, NoVerdict, ReaderJudge, ReplayJudge, Verdict, flip, questions_from_regions
 from pakati_core.reference import Reference
@@ -346,6 +347,37 @@ REQUEST = Request(SCENE, seed=5, steps=3)
 @pytest.fixture(scope="module")
 def engine():
     return DiffusersEngine()
+
+
+class Stern:
+    """Says no to one region, whatever it shows."""
+
+    name = "stern"
+
+    def judge(self, image, questions):
+        return verdict([0.9, 0.1, 0.9], regions=("left", "right", "top"))
+
+
+def test_a_region_painted_enlarged_leaves_the_others_as_they_were(engine):
+    boxes = {"left": BoxShape(0, 0, 64, 128), "right": BoxShape(64, 64, 64, 64), "top": BoxShape(64, 0, 64, 64)}
+    layout = RegionSet(Extent(128, 128), tuple(Region(name, shape, "sand") for name, shape in boxes.items()), "grass")
+    config = Config(2, 1.0, 9, seed=3)
+    result = IterativeRefinementEngine(engine, Stern()).refine(Request(layout, seed=3, steps=2), config=config)
+    assert [made.attempt.way for made in result.history] == [("first", ()), ("detail", ("right",))]
+    before, after = (np.asarray(image, np.int16) for image in result.images)
+    changed = (before != after).any(-1)
+    assert changed[64:, 64:].mean() > 0.5 and not changed[:64].any() and not changed[:, :64].any()
+
+
+def test_a_hidden_region_is_named_and_neither_asked_about_nor_painted(engine):
+    under = Region("under", BoxShape(0, 0, 32, 32), "a red circle")
+    layout = RegionSet(Extent(64, 64), (under, Region("over", BoxShape(0, 0, 32, 64), "sand")), "grass")
+    with pytest.warns(PakatiWarning, match="'under' is hidden"):
+        questions = questions_from_regions(layout)
+    assert {question.region for question in questions} == {"over", None}
+    request = Request(layout, seed=3, steps=1)
+    picture = engine.generate(request).image
+    assert paint_enlarged(engine, picture, request, "under").tobytes() == picture.tobytes()
 
 
 def unreachable(**more):

@@ -53,6 +53,14 @@ def test_the_quickstart_refines_offline_and_more_rounds_repaint_nothing(server):
     assert all(np.array_equal(one, other) for one, other in zip(again, rounds)) and len(again) == ROUNDS - 1
 
 
+def test_the_quickstart_as_shipped_shows_a_repair_that_succeeds(server):
+    prompt = workflow("refine_quickstart")
+    prompt["41"] = {"class_type": "PreviewAny", "inputs": {"source": ["31", 2]}}
+    (told,) = server.run(prompt, LIMIT_S)["41"]["text"]
+    scores = [made["score"] for made in json.loads(told)["passes"]]
+    assert len(scores) > 1 and scores[-1] > 0.9 > max(scores[:-1]), "a loop that has nothing to do shows nothing"
+
+
 def test_a_reference_is_one_more_question(server):
     prompt = workflow("reference_refinement", PakatiRefineEnd=NEVER, KSampler={"steps": 4})
     check_rounds(server, prompt)

@@ -129,8 +129,8 @@ def scenes(args: argparse.Namespace) -> Iterator[dict | None]:
     """In their order, painted by several processes."""
     begun = time.monotonic()
     with ProcessPoolExecutor(args.jobs, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        waiting = deque(pool.submit(scene, number, args) for number in range(args.jobs))
-        for number in count(args.jobs):
+        waiting = deque(pool.submit(scene, args.first + number, args) for number in range(args.jobs))
+        for number in count(args.first + args.jobs):
             if time.monotonic() - begun < 60 * args.minutes:
                 waiting.append(pool.submit(scene, number, args))
             if not waiting:
@@ -149,6 +149,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=128)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="end with fewer scenes after this time")
+    parser.add_argument("--first", type=int, default=0, help="number of the first scene; other numbers, other scenes")
     parser.add_argument("--jobs", type=int, default=2, help="processes, of one thread each")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()

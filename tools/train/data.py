@@ -66,9 +66,7 @@ def split(rng: np.random.Generator, count: int, frame: Frame = WHOLE) -> list[Fr
 
 
 def shrink(rng: np.random.Generator, frame: Frame) -> Frame:
-    """Leave a gap around a cell now and then, so that regions also lie free on the base."""
-    if rng.random() < 0.5:
-        return frame
+    """Leave a gap around a cell, so that regions also lie free on the base."""
     width, height = frame.right - frame.left, frame.bottom - frame.top
     left, right, top, bottom = rng.uniform(0, 0.12, 4)
     return Frame(frame.left + left * width, frame.top + top * height,
@@ -112,8 +110,10 @@ def regional_scene(rng: np.random.Generator, pairs: tuple = SEEN_PAIRS, count: i
     """Cells that each hold an object, a material, or both."""
     base, things, patches, taken = random_material(rng), [], [], set()
     count = count if count is not None else int(rng.choice([1, 2, 3, 4, 5, 6], p=[0.1, 0.25, 0.2, 0.2, 0.1, 0.15]))
-    for cell in cells(rng, count, aligned=0.7):
-        frame, role = shrink(rng, cell), rng.random()
+    # Per scene, not per cell: else hardly any scene would have no gap at all, as people's layouts have none.
+    gaps = 0.8 if rng.random() < 0.35 else 0.0
+    for cell in cells(rng, count, aligned=0.75):
+        frame, role = shrink(rng, cell) if rng.random() < gaps else cell, rng.random()
         material = random_material(rng) if role < 0.4 else base
         if material != base:
             patches.append(Patch(material, frame, round=role < 0.04))
