@@ -111,7 +111,9 @@ def with_extras(number: Callable | None, clip, conditioning, texts: dict[str, st
         return conditioning
     parts = []
     for embedding, options in conditioning:
-        found = {name: number(clip, text, options) for name, text in texts.items()}
-        extras = {name: each for name, each in found.items() if each is not None}
+        called = {region.id: region for region in options[KEY].regions.regions}
+        wanted = {name: (text, _keeps_padding(called[name])) for name, text in texts.items()}
+        found = {key: number(clip, key[0], options, key[1]) for key in dict.fromkeys(wanted.values())}
+        extras = {name: found[key] for name, key in wanted.items() if found[key] is not None}
         parts.append([embedding, {**options, KEY: replace(options[KEY], extras=extras)}])
     return parts

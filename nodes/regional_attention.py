@@ -174,7 +174,10 @@ def _join_sequence(model, family: Architecture, rows, latent, context, options: 
         rows = [_unmasked(row, kwargs["attention_mask"]) for row in rows]
         kwargs["attention_mask"] = None
     pixels = -(-grid[0] * grid[1] // multiple) * multiple
-    joined = join_shared(context, rows, multiple, avoid=pixels if family.refines_words else -1)
+    if family.join is not None:
+        joined = family.join(context, rows, kwargs)
+    else:
+        joined = join_shared(context, rows, multiple, avoid=pixels if family.refines_words else -1)
     call = RegionalCall(joined.rows, grid, latent, before, joined, image_last=family.image_last)
     override = JointOverride(call, family, options.get("optimized_attention_override"))
     options = {**options, "optimized_attention_override": override}
@@ -266,7 +269,19 @@ class JointOverride(_Override):
             return self._stock(func, q, k, v, *args, **kwargs)
         if v.ndim > q.ndim:  # SD3 folds the heads of queries and keys, and not of values
             v = v.flatten(2)
+        if self.call.joined.order is not None:
+            return self._in_order(func, q, k, v, args, kwargs)
         first = total - pixels if self.family.image_last else self.call.before + words
         sequence = Sequence(self.call.before, words, first, pixels, total)
         attention, _ = self._attention(func, args, kwargs)
         return attend_joint_rows(attention, q, k, v, self.call.rows, sequence, self.call.grid)
+
+    def _in_order(self, func, q, k, v, args, kwargs):
+        """Words one prompt after another, then the image; the model has the image first and words in several runs."""
+        words, pixels = self.call.joined.words, self.call.grid[0] * self.call.grid[1]
+        order = torch.cat([self.call.joined.order + pixels, torch.arange(pixels, device=q.device)])
+        q, k, v = (part.index_select(-2, order) for part in (q, k, v))
+        attention, _ = self._attention(func, args, kwargs)
+        sequence = Sequence(0, words, words, pixels, words + pixels)
+        out = attend_joint_rows(attention, q, k, v, self.call.rows, sequence, self.call.grid)
+        return out.index_select(-2, order.argsort())

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..pakati_core.attention import Rows, Window, image_window, token_gate
+from ..pakati_core.errors import PakatiError
 from .architectures import architecture_of
 from .lora_files import NETWORK, Part, parts_of
 from .regional_call import CALL, RegionalCall, Stream
@@ -42,7 +43,13 @@ def with_loras(model, loras: dict[str, dict], global_layers: bool = False):
             layers.setdefault(path, {})[name] = parts
     if not layers:
         return model
-    model, family, report = model.clone(), architecture_of(network), Report(tuple(loras), global_layers)
+    family = architecture_of(network)
+    if family.join is not None:
+        raise PakatiError(
+            f"LoRAs of a region do not reach {family.name}, which keeps a prompt's words in several places; load the "
+            "LoRA before Apply Regions, where it acts on the whole picture"
+        )
+    model, report = model.clone(), Report(tuple(loras), global_layers)
     for path, parts in layers.items():
         _hook(model, path, RegionalLayer(path, family.stream(path), parts, report))
     _count_memory(model, layers)

@@ -30,6 +30,9 @@ class ShapeKind(StrEnum):
     whole = "whole canvas"
 
 
+AS_DRAWN = "as drawn"  # in place of an overlap
+
+
 class Unreachable(StrEnum):
     stop = "stop"
     blend = "blend"
@@ -237,12 +240,12 @@ class PakatiApplyRegions(io.ComfyNode):
                 PakatiRegions.Input("regions", tooltip="The regions, from the last Regional Prompt of the chain."),
                 io.Combo.Input(
                     "overlap",
-                    options=Overlap,
-                    default=Overlap.over,
+                    options=[AS_DRAWN, *Overlap],
+                    default=AS_DRAWN,
                     optional=True,
                     advanced=True,
-                    tooltip="Where regions overlap. over: the later one hides the earlier ones. blend: they share the "
-                    "place evenly.",
+                    tooltip="Where regions overlap. as drawn: as their layout says, and over where it says nothing. "
+                    "over: the later one hides the earlier ones. blend: they share the place evenly.",
                 ),
                 io.Combo.Input(
                     "unreachable",
@@ -279,14 +282,16 @@ class PakatiApplyRegions(io.ComfyNode):
         positive: list,
         negative: list,
         regions: RegionSet,
-        overlap: str = Overlap.over,
+        overlap: str = AS_DRAWN,
         unreachable: str = Unreachable.stop,
         global_layers: bool = False,
     ) -> io.NodeOutput:
         # Imported late: it pulls in the host's model code, which a listing of the nodes does not need.
         from .regional_attention import apply_regions
 
-        regions, blend = replace(regions, overlap=overlap), unreachable == Unreachable.blend
+        if overlap != AS_DRAWN:
+            regions = replace(regions, overlap=overlap)
+        blend = unreachable == Unreachable.blend
         return io.NodeOutput(*apply_regions(model, clip, positive, negative, regions, blend, global_layers))
 
 

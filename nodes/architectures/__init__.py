@@ -8,6 +8,7 @@ from __future__ import annotations
 from ...pakati_core.errors import PakatiError
 from .anima import adapt_words, number_words
 from .architecture import Architecture, is_kind
+from .hidream import join_runs, read_llama
 from .hunyuan import refine_apart, refuse_quotes
 from .lumina import share_captions
 
@@ -45,6 +46,9 @@ FAMILIES = (
     Architecture(
         "HunyuanImage", f"{MODELS}hunyuan_video.model.HunyuanVideo", image_last=True, prepare=refine_apart,
         number=refuse_quotes, words=r"(^|\.)txt_", both=r"^single_blocks\.",
+    ),
+    Architecture(
+        "HiDream-I1", f"{MODELS}hidream.model.HiDreamImageTransformer2DModel", number=read_llama, join=join_runs
     ),
     Architecture(
         "Anima", f"{MODELS}anima.model.Anima", joint=False, patch="patch_spatial", number=number_words,

@@ -14,7 +14,7 @@ NUMBERS, WEIGHTS, STREAM = "t5xxl_ids", "t5xxl_weights", "t5xxl"
 Numbers = tuple[Tensor, Tensor]  # [words] int, [words] float
 
 
-def number_words(clip, text: str | None, options: dict) -> Numbers | None:
+def number_words(clip, text: str | None, options: dict, _: bool) -> Numbers | None:
     """T5's numbers of a prompt and their weights; text None: those of the conditioning itself."""
     if text is None:
         return (options[NUMBERS], options[WEIGHTS]) if NUMBERS in options else None

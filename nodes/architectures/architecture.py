@@ -22,8 +22,10 @@ class Architecture:
     up on the left to this number where words are counted. masks: `attention_mask` hides words from all.
     refines_words: words attend to words before they meet the image. image_shift: the image's positions may begin
     after the words. image_last: what stands between words and image belongs to no prompt. prepare: patches a cloned
-    MODEL. number: (CLIP, prompt, options of the conditioning) -> what the model needs beside a prompt's words; prompt
-    None: those of the conditioning. adapt: (BaseModel, RegionalText, device) -> the text that attention reads.
+    MODEL. number: (CLIP, prompt, options of the conditioning, padding too) -> what the model needs beside a prompt's
+    words; prompt None: those of the conditioning. join: (words, rows, other arguments of the model) -> Joined, where
+    one prompt's words stand in several places, behind the image. adapt: (BaseModel, RegionalText, device) -> the text
+    that attention reads.
     words, both, vectors: patterns of the layers whose tokens are words, words and pixels, or neither; all other layers
     with tokens have the image's.
     """
@@ -41,6 +43,7 @@ class Architecture:
     image_last: bool = False
     prepare: Callable | None = None
     number: Callable | None = None
+    join: Callable | None = None
     adapt: Callable | None = None
     words: str = ""
     both: str = ""

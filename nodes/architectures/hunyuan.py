@@ -37,7 +37,7 @@ class _Apart:
         return torch.cat(done, dim=1)
 
 
-def refuse_quotes(clip, text: str | None, options: dict) -> None:
+def refuse_quotes(clip, text: str | None, options: dict, _: bool) -> None:
     """Its tokens have no place of their own among a region's.  Raises PakatiError."""
     if text and QUOTES in clip.tokenize(text):
         raise PakatiError(

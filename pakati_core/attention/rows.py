@@ -50,7 +50,8 @@ class Joined(NamedTuple):
 
     context: [B,words,C]. pads: [words] bool, filled up to the model's multiple. positions: [words] int64, where each
     token would stand if its prompt were alone. before_image: [words] int64, the same counted back from the image.
-    lengths: of the prompts, one after the other, padding included.
+    lengths: of the prompts, one after the other, padding included. order: [words] int64, where the model has them one
+    after the other; None: as they are here.
     """
 
     context: Tensor
@@ -59,10 +60,11 @@ class Joined(NamedTuple):
     before_image: Tensor
     rows: list[Rows]
     lengths: tuple[int, ...]
+    order: Tensor | None = None
 
     @property
     def words(self) -> int:
-        return self.context.shape[1]
+        return self.context.shape[1] if self.order is None else len(self.order)
 
 
 def join_shared(context: Tensor, rows: list[Rows], multiple: int = 1, avoid: int = -1) -> Joined:

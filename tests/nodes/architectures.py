@@ -1,5 +1,6 @@
 """Small random models of every family that regions reach, in ComfyUI's own classes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from unittest.mock import patch
@@ -77,6 +78,12 @@ HUNYUAN_IMAGE = {
     "theta": 256, "patch_size": [1, 1], "qkv_bias": True, "guidance_embed": False, "byt5": True, "meanflow": False,
     "use_cond_type_embedding": False, "vision_in_dim": None, "meanflow_sum": False,
 }  # fmt: skip
+HIDREAM = {
+    "image_model": "hidream", "patch_size": 2, "in_channels": 16, "out_channels": 16, "num_layers": 2,
+    "num_single_layers": 2, "attention_head_dim": 32, "num_attention_heads": 2, "caption_channels": [48, 32],
+    "text_emb_dim": 24, "num_routed_experts": 3, "num_activated_experts": 2, "axes_dims_rope": [8, 12, 12],
+    "max_resolution": [32, 32], "llama_layers": [0, 1, 2, 2],
+}  # fmt: skip
 # Else 1024 wide and 6 deep, whatever the configuration says.
 SMALL_ADAPTER = partial(anima.LLMAdapter, 48, 48, 48, num_layers=1, num_heads=2)
 
@@ -91,6 +98,7 @@ class Built:
     frames: bool = False  # latents are [B,C,1,H,W]
     words: int = 48  # channels of the text
     channels: int = 16  # of the latents
+    beside: Callable[[torch.Tensor], dict] = lambda text: {}  # text -> what its encoder says besides, by name
 
     def make(self, operations=comfy.ops.disable_weight_init):
         """A ModelPatcher with random weights on the CPU, in float32."""
@@ -119,7 +127,12 @@ class Built:
 
     def conditioning(self, text: torch.Tensor, **more) -> list:
         pooled = torch.randn(1, 24, generator=torch.Generator().manual_seed(9))
-        return [[text, {"pooled_output": pooled, **self.options, **more}]]
+        return [[text, {"pooled_output": pooled, **self.options, **self.beside(text), **more}]]
+
+    def extras(self, prompts: dict[str, torch.Tensor]) -> dict[str, tuple[torch.Tensor, ...]]:
+        """What RegionalText holds besides these prompts."""
+        found = {name: tuple(self.beside(text).values()) for name, text in prompts.items()}
+        return {name: tuple(part.movedim(1, 2).flatten(2) for part in parts) for name, parts in found.items() if parts}
 
 
 def _reference(channels: int) -> dict:
@@ -128,6 +141,12 @@ def _reference(channels: int) -> dict:
 
 def _quoted() -> dict:
     return {"conditioning_byt5small": torch.randn(1, 4, 1472, generator=torch.Generator().manual_seed(4))}
+
+
+def _llama(text: torch.Tensor) -> dict:
+    """Three layers of 32 channels, of two words more than the text has."""
+    words = torch.nn.functional.pad(text, (0, 0, 1, 1), value=0.5)[..., :32]
+    return {"conditioning_llama3": torch.stack([words, words.flip(1), words.sin()], dim=1)}
 
 
 ROWS = {
@@ -150,6 +169,7 @@ ROWS = {
     "Lumina2": Built("Lumina2", LUMINA),
     "Z-Image": Built("ZImage", Z_IMAGE),
     "AuraFlow": Built("AuraFlow", AURA, channels=4),
+    "HiDream-I1": Built("HiDream", HIDREAM, beside=_llama),
     "Krea 2": Built("Krea2", KREA2, frames=True),
     "Cosmos-Predict2": Built("CosmosT2IPredict2", COSMOS, frames=True),
     "HunyuanImage": Built("HunyuanImage21", HUNYUAN_IMAGE, channels=64),

@@ -41,7 +41,8 @@ def regional(row, regions, base=1, lengths=(3, 9), words=5, seeds=(2, 3)):
     texts = zip(sorted(region.id for region in regions.regions), seeds, lengths, strict=False)
     prompts = {name: row.text(seed, length) for name, seed, length in texts}
     offsets = {name: _first_word(row, length) for (name, _), length in zip(prompts.items(), lengths, strict=False)}
-    return row.conditioning(row.text(base, words), **{KEY: RegionalText(regions, prompts, offsets)})
+    text = RegionalText(regions, prompts, offsets, row.extras(prompts))
+    return row.conditioning(row.text(base, words), **{KEY: text})
 
 
 def _first_word(row, length):
@@ -74,7 +75,7 @@ def test_a_region_over_the_whole_canvas_is_its_plain_prompt(name):
     plain = look(row, stock, row.conditioning(text), row.latents())
     if row.family == "Flux2":  # the model fills its prompts up; so does the node, for a whole canvas
         text = torch.nn.functional.pad(text, (0, 0, 512 - 9, 0))
-    positive = row.conditioning(row.text(1), **{KEY: RegionalText(whole, {"a": text})})
+    positive = row.conditioning(row.text(1), **{KEY: RegionalText(whole, {"a": text}, {}, row.extras({"a": text}))})
     assert (look(row, model, positive, row.latents()) - plain).abs().max() < 1e-4
 
 

@@ -33,7 +33,7 @@ from tests.nodes.sampling import denoise
 
 LEFT, RIGHT = BoxShape(0, 0, 0.5, 1, "fraction"), BoxShape(0.5, 0, 0.5, 1, "fraction")
 NEAR, FAR = BoxShape(0, 0, 0.4, 0.7, "fraction"), BoxShape(0.3, 0.2, 0.5, 0.8, "fraction")
-EVERY = pytest.mark.parametrize("name", ROWS)
+EVERY = pytest.mark.parametrize("name", [name for name in ROWS if name != "HiDream-I1"])  # refused: test_hidream.py
 # Where the words of a layer stand among its tokens: none, all, or before the image. All others have image tokens.
 WORDS = {
     "SD1.5": (r"attn2\.to_[kv]$", None), "SDXL": (r"attn2\.to_[kv]$", None),

@@ -1,6 +1,7 @@
 """The region nodes, each called as the executor calls it: unconnected inputs are absent."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -199,14 +200,17 @@ class TestRegionalPrompt:
 
 
 class TestApplyRegions:
-    @pytest.mark.parametrize("options, overlap", [({}, Overlap.over), ({"overlap": "blend"}, Overlap.blend)])
-    def test_it_hands_everything_on(self, monkeypatch, options, overlap):
+    @pytest.mark.parametrize("drawn", Overlap)
+    @pytest.mark.parametrize("chosen", [None, "as drawn", *Overlap])
+    def test_it_hands_everything_on(self, monkeypatch, drawn, chosen):
         import pakati.nodes.regional_attention as adapter
 
         monkeypatch.setattr(adapter, "apply_regions", lambda *given: given[:1] + given[2:5])
-        *handed_on, regions = nodes.PakatiApplyRegions.execute("m", "c", ["p"], ["n"], chain("sand"), **options).result
+        options, layout = {"overlap": chosen} if chosen else {}, replace(chain("sand"), overlap=drawn)
+        *handed_on, regions = nodes.PakatiApplyRegions.execute("m", "c", ["p"], ["n"], layout, **options).result
         assert handed_on == ["m", ["p"], ["n"]]
-        assert regions.overlap == overlap and regions.regions[0].prompt == "sand"
+        assert regions.overlap == (chosen if chosen in tuple(Overlap) else drawn)
+        assert regions.regions[0].prompt == "sand"
 
 
 class TestRegionOverlay:
