@@ -5,12 +5,14 @@ from pathlib import Path
 
 from comfy_api.latest import ComfyExtension, io
 
+from ..pakati_core.tiny.cast import LORAS
 from . import canvas, characters, controls, editor, judge, loras, models, refine, regions
 
 
 class PakatiExtension(ComfyExtension):
     async def on_load(self) -> None:
         register_routes()
+        offer_loras()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         groups = (editor, regions, models, canvas, judge, refine, loras, characters, controls)
@@ -31,6 +33,13 @@ def register_routes() -> None:
 
     kept = Path(folder_paths.get_system_user_directory("pakati")) / "templates"
     routes.register(server.instance.routes, templates.Templates(kept), canvases.Canvases(projects))
+
+
+def offer_loras() -> None:
+    """The embedded model's own, beside those of the user's folders."""
+    import folder_paths
+
+    folder_paths.add_model_folder_path("loras", str(LORAS))
 
 
 def comfy_entrypoint() -> PakatiExtension:

@@ -136,9 +136,13 @@ def configs_folder() -> Path:
 
 
 def load_presets(path: str | Path | None = None) -> dict[str, Preset]:
-    """The characters of a file; without one, of the configs folder, else those of the embedded world."""
+    """The characters of a file; without one, of the configs folder, else those of the embedded world.
+
+    Relative names of references and LoRAs are looked up beside the file first.
+    """
     path = Path(path) if path else _config("character_presets.yaml") or CAST
-    return {name: _checked(Preset, entry, path, name) for name, entry in read_yaml(path, IdentityError).items()}
+    entries = read_yaml(path, IdentityError).items()
+    return {name: _beside(_checked(Preset, entry, path, name), path.parent) for name, entry in entries}
 
 
 def save_presets(presets: dict[str, Preset], path: str | Path) -> None:
@@ -165,6 +169,18 @@ def choose(things: dict[str, Thing], name: str, what: str) -> Thing:
     if name not in things:
         raise IdentityError(f"there is no {what} {name!r}; there is {_listed(things) or 'none'}")
     return things[name]
+
+
+def _beside(preset: Preset, folder: Path) -> Preset:
+    def found(name: Any) -> Any:
+        return str(folder / name) if isinstance(name, str) and (folder / name).is_file() else name
+
+    files = {
+        "reference_embeddings": [*map(found, preset.reference_embeddings)],
+        "reference_images": [*map(found, preset.reference_images)],
+        "loras": [row | {"path": found(row["path"])} if "path" in row else row for row in preset.loras],
+    }
+    return preset.model_copy(update={name: rows for name, rows in files.items() if rows})
 
 
 def _listed(names: Iterable[str]) -> str:

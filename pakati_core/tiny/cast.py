@@ -6,7 +6,8 @@ from pathlib import Path
 
 from .heads import Look
 
-FOLDER = Path(__file__).with_name("cast")  # of the LoRAs, the finder and the embedder
+FOLDER = Path(__file__).with_name("cast")  # of the finder and the embedder, and of the cast's faces
+LORAS = FOLDER / "loras"
 
 CAST = {
     "luca": Look("spiky", "red", "fair", "green", "round", "freckles"),
@@ -16,4 +17,9 @@ CAST = {
 
 def lora_of(name: str) -> Path:
     """The file of this person's LoRA, for the embedded model's UNet, in diffusers' names."""
-    return FOLDER / f"{name}.safetensors"
+    return LORAS / f"pakati-tiny-{name}.safetensors"
+
+
+def faces_of(name: str) -> Path:
+    """The file of this person's reference faces, as `pakati-heads` embeds them."""
+    return FOLDER / f"{name}_faces.safetensors"

@@ -23,6 +23,9 @@ from tqdm import tqdm
 
 from pakati_core.characters.alignment import SIDE as FACE
 from pakati_core.characters.alignment import align
+from pakati_core.characters.embeddings import Embeddings
+from pakati_core.characters.heads_embedder import HeadsEmbedder
+from pakati_core.tiny.cast import CAST, faces_of
 from pakati_core.tiny.head_nets import HEADS, SIDE, HeadEmbedder, HeadFinder
 from pakati_core.tiny.heads import LOOKS, Look, Pose, add_head, draw_head, is_held_out, place_of
 from pakati_core.tiny.world import MATERIALS
@@ -31,6 +34,7 @@ from .onnx_writer import node, write
 from .run import Run, autocast, parser
 
 GRID, TEMPERATURE, VIEWS = 16, 0.07, 3  # views: pictures of one look that go through the autoencoder
+REFERENCES = 8  # pictures of each of the cast
 SHOWN = tuple(look for look in LOOKS if not is_held_out(look))
 HELD_OUT = tuple(look for look in LOOKS if is_held_out(look))
 
@@ -186,7 +190,7 @@ def measure(args) -> float:
 
 
 def export(args) -> None:
-    """Both, fp16, as `load_head_nets` reads them."""
+    """Both, fp16, as `load_head_nets` reads them; and the cast's faces as they see them."""
     nets = nn.ModuleDict({kind: load(args, kind) for kind in ("finder", "embedder")})
     HEADS.parent.mkdir(exist_ok=True)
     tensors = {
@@ -195,6 +199,10 @@ def export(args) -> None:
     counts = {name: value for name, value in nets.state_dict().items() if not value.is_floating_point()}
     save_file(tensors | counts, HEADS)
     print(f"{HEADS.name}: {HEADS.stat().st_size / 1e6:.2f} MB")
+    rng, embedder = np.random.default_rng(900), HeadsEmbedder()
+    for name, look in CAST.items():
+        drawn = [picture([look], rng)[0] for _ in range(REFERENCES)]
+        Embeddings.of(embedder, [(f"{name}{i}", image) for i, image in enumerate(drawn)]).save(faces_of(name))
 
 
 def write_onnx(args) -> None:

@@ -1,4 +1,4 @@
-"""Train a LoRA of the embedded model on one cartoon head or on one style of drawing, as a file that any host reads.
+"""Train a LoRA of the embedded model on one cartoon head, as a file that any host reads.
 
 python -m tools.train.lora luca --steps 1500 --rank 16
 python -m tools.train.lora luca --show sheet.png      pictures that the trained one paints, without training
@@ -23,7 +23,7 @@ from pakati_core.engines.diffusers import DiffusersEngine
 from pakati_core.geometry import Extent
 from pakati_core.regions import RegionSet
 from pakati_core.tiny.captions import setting
-from pakati_core.tiny.cast import CAST
+from pakati_core.tiny.cast import CAST, lora_of
 from pakati_core.tiny.heads import Pose, draw_head
 from tools.train.data import random_material
 from tools.train.run import Run, parser
@@ -55,13 +55,13 @@ class Adapter(nn.Module):
 
         return add
 
-    def save(self, path: Path, trigger: str) -> None:
-        """diffusers' names, fp16."""
+    def save(self, path: Path, title: str) -> None:
+        """diffusers' names, fp16. No trigger words: the model's vocabulary has no names."""
         tensors = {}
         for name, down, up in zip(self.names, self.down, self.up):
             tensors[f"unet.{name}.lora_A.weight"] = down.detach().half().contiguous()
             tensors[f"unet.{name}.lora_B.weight"] = up.detach().half().contiguous()
-        save_file(tensors, path, {"format": "pt", "modelspec.trigger_phrase": trigger})
+        save_file(tensors, path, {"format": "pt", "modelspec.title": title})
 
 
 class Shown:
@@ -108,7 +108,9 @@ def train(args) -> None:
             group["lr"] = run.trapezoid(warmup=50)
         optimizer.step()
         run.log(loss=loss.detach())
-    adapter.save(args.folder / f"{args.name}.safetensors", args.name)
+    path = lora_of(args.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    adapter.save(path, f"{args.name} for pakati-tiny")
 
 
 def show(args) -> None:
