@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..errors import PakatiError
 from .deltas import LowRank
@@ -72,8 +74,18 @@ def _read(path: Path, layers: Mapping[str, nn.Module], weight: float) -> list[tu
 
 
 def _fits(layer: nn.Module, up: Tensor, down: Tensor) -> bool:
-    return isinstance(layer, nn.Linear) and (len(up), down.shape[-1]) == (layer.out_features, layer.in_features)
+    if not isinstance(layer, nn.Linear | nn.Conv2d):
+        return False
+    return len(up) == layer.weight.shape[0] and down.shape[1:] == layer.weight.shape[1:]
 
 
 def _adding(delta: LowRank):
-    return lambda layer, args, out: out + delta.linear(args[0])
+    def add(layer: nn.Linear | nn.Conv2d, args: tuple[Tensor], out: Tensor) -> Tensor:
+        if isinstance(layer, nn.Linear):
+            return out + delta.linear(args[0])
+        convolve = partial(
+            F.conv2d, stride=layer.stride, padding=layer.padding, dilation=layer.dilation, groups=layer.groups
+        )
+        return out + delta.convolve(args[0], convolve, layer.kernel_size)
+
+    return add
