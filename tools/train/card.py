@@ -74,7 +74,7 @@ def card(folder: Path, figures: Path, notes: str) -> str:
             *training_lines(folder),
             "",
             "Again: `python -m tools.train.autoencoder latent`, then `... decoder`, `... encoder`, "
-            "`python -m tools.train.model`, `python -m tools.train.reader --round-trips 400`, "
+            "`python -m tools.train.model`, `python -m tools.train.reader --round-trips 1200`, "
             "`python -m tools.train.export`. Every one resumes where it was stopped, goes on from these "
             "weights with `--from-weights pakati_core/tiny/weights`, and takes `--device cuda`.",
             "",
