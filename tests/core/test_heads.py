@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pakati_core.characters import Match, Person, embedder_called, recognise, recognise_all
+from pakati_core.characters import (
+    CharacterGenerator,
+    Match,
+    Person,
+    SDXLPipelineManager,
+    embedder_called,
+    recognise,
+    recognise_all,
+)
 from pakati_core.characters.embeddings import Embeddings
 from pakati_core.characters.heads_embedder import HeadsFinder
 from pakati_core.engines import Request
@@ -71,6 +79,14 @@ def test_a_damaged_file_is_one_sentence(tmp_path):
     (tmp_path / "heads.safetensors").write_bytes(b"junk")
     with pytest.raises(ModelError, match="damaged or missing"):
         load_head_nets(tmp_path / "heads.safetensors")
+
+
+@pytest.mark.parametrize("name", CAST)
+def test_the_cast_comes_with_all_that_a_character_needs(name, tmp_path):
+    """Preset, LoRA, reference faces and recogniser, found without a file of the user's."""
+    generator = CharacterGenerator(SDXLPipelineManager("pakati-tiny", "cpu"))
+    made = generator.generate(name, "on sand", num_candidates=3, output_path=tmp_path / "a.png", seed=1)
+    assert made["is_match"] and made["loras_used"] == [name]
 
 
 @pytest.mark.parametrize("name, other", [("luca", "mia"), ("mia", "luca")])

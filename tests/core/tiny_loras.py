@@ -3,15 +3,21 @@
 import torch
 from safetensors.torch import save_file
 
-LAYERS = ("mid_block.attentions.0.proj_in", "up_blocks.2.attentions.0.transformer_blocks.0.ff.net.2")
+LAYERS = (
+    "mid_block.attentions.0.proj_in",
+    "up_blocks.2.attentions.0.transformer_blocks.0.ff.net.2",
+    "down_blocks.1.resnets.0.conv1",
+    "down_blocks.0.downsamplers.0.conv",
+)
 
 
 def factors(engine, seed: int) -> dict[str, torch.Tensor]:
     generator, tensors = torch.Generator().manual_seed(seed), {}
     for name in LAYERS:
-        layer = engine.parts.unet.get_submodule(name)
-        tensors[f"unet.{name}.lora_A.weight"] = torch.randn(4, layer.in_features, generator=generator) / 8
-        tensors[f"unet.{name}.lora_B.weight"] = torch.randn(layer.out_features, 4, generator=generator) / 8
+        outputs, *inputs = engine.parts.unet.get_submodule(name).weight.shape
+        up = torch.randn(outputs, 4, *(1 for _ in inputs[1:]), generator=generator)
+        tensors[f"unet.{name}.lora_A.weight"] = torch.randn(4, *inputs, generator=generator) / 8
+        tensors[f"unet.{name}.lora_B.weight"] = up / 8
     return tensors
 
 

@@ -23,7 +23,7 @@ from pakati_core.characters.heads_embedder import HeadsEmbedder
 from pakati_core.tiny.cast import CAST, lora_of
 from pakati_core.tiny.heads import LOOKS, Look, Pose, draw_head, is_held_out
 from pakati_core.tiny.world import MATERIALS
-from tools.bench.tiny import Score
+from tools.bench.shares import Score
 from tools.train.data import random_material
 
 REFERENCES, STRANGERS, SIDE, WEIGHT = 8, 300, 128, 1.0
