@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from ..errors import PakatiError
 from .deltas import LowRank
 from .loader import AllOrNone
 
-PREFIX, DOWN, UP = "unet.", ".lora_A.weight", ".lora_B.weight"
+DOWN_UP = ((".lora_A.weight", ".lora_B.weight"), (".lora_down.weight", ".lora_up.weight"))
 
 
 class _Loaded(NamedTuple):
@@ -25,7 +25,10 @@ class _Loaded(NamedTuple):
 
 
 class EngineLoraLoader(AllOrNone):
-    """The methods of LoRALoader that a character needs, for diffusers' names (unet.LAYER.lora_A.weight)."""
+    """The methods of LoRALoader that a character needs.
+
+    For diffusers' names (unet.LAYER.lora_A.weight) and kohya's (lora_unet_LAYER.lora_down.weight, with alpha).
+    """
 
     def __init__(self, engine: Any):
         """engine: a DiffusersEngine."""
@@ -59,18 +62,30 @@ def _read(path: Path, layers: Mapping[str, nn.Module], weight: float) -> list[tu
     except (OSError, SafetensorError) as exc:
         reason = str(exc).splitlines()[0]
         raise PakatiError(f"the LoRA {path} cannot be read ({reason}); give a .safetensors file") from exc
-    found = []
-    for key, down in tensors.items():
-        if not key.endswith(DOWN):
-            continue
-        name = key.removesuffix(DOWN)
-        layer, up = layers.get(name.removeprefix(PREFIX)), tensors.get(name + UP)
+    found, called = [], _names(layers)
+    for name, down, up in _pairs(tensors):
+        layer = called.get(name)
         if layer is None or up is None or not _fits(layer, up, down):
             raise PakatiError(f"the LoRA {path} does not fit this model at {name}; pick one of its family")
-        found.append((layer, LowRank(up, down, scale=weight)))
+        alpha = tensors.get(f"{name}.alpha")
+        scale = 1.0 if alpha is None else float(alpha) / len(down)
+        found.append((layer, LowRank(up, down, scale=weight * scale)))
     if not found:
-        raise PakatiError(f"the LoRA {path} has no layer of this model; give one with diffusers' names of layers")
+        raise PakatiError(f"the LoRA {path} has no layer of this model; give one with diffusers' or kohya's names")
     return found
+
+
+def _names(layers: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    kohyas = {f"lora_unet_{name.replace('.', '_')}": layer for name, layer in layers.items()}
+    return {f"unet.{name}": layer for name, layer in layers.items()} | kohyas
+
+
+def _pairs(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor, Tensor | None]]:
+    for key, down in tensors.items():
+        for low, high in DOWN_UP:
+            if key.endswith(low):
+                name = key.removesuffix(low)
+                yield name, down, tensors.get(name + high)
 
 
 def _fits(layer: nn.Module, up: Tensor, down: Tensor) -> bool:

@@ -16,7 +16,7 @@ CAST = {
 
 
 def lora_of(name: str) -> Path:
-    """The file of this person's LoRA, for the embedded model's UNet, in diffusers' names."""
+    """The file of this person's LoRA, for the embedded model's UNet, in kohya's layout."""
     return LORAS / f"pakati-tiny-{name}.safetensors"
 
 

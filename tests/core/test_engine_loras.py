@@ -42,6 +42,20 @@ def test_one_equals_its_numbers_written_into_the_weights(engine, tmp_path):
     assert torch.allclose(got, look(engine), atol=1e-5) and not torch.allclose(got, plain, atol=1e-3)
 
 
+def test_kohyas_layout_is_the_same_with_its_alpha(engine, tmp_path):
+    loader = EngineLoraLoader(engine)
+    loader.load_lora(lora(tmp_path, engine, 1)["path"], "one", 0.5)
+    expected, tensors = look(engine), {}
+    for key, value in factors(engine, 1).items():
+        layer, part = key.removeprefix("unet.").replace(".weight", "").rsplit(".", 1)
+        name = f"lora_unet_{layer.replace('.', '_')}"
+        tensors[f"{name}.{'lora_down' if part == 'lora_A' else 'lora_up'}.weight"] = value
+        tensors[f"{name}.alpha"] = torch.tensor(2.0)  # of rank 4: at half the strength
+    save_file(tensors, tmp_path / "kohya.safetensors")
+    loader.load_lora(tmp_path / "kohya.safetensors", "one", 1.0)
+    assert torch.allclose(look(engine), expected, atol=1e-5)
+
+
 def test_several_add_up_and_a_name_is_loaded_anew(engine, tmp_path):
     first, second = lora(tmp_path, engine, 1, weight=0.4), lora(tmp_path, engine, 2)
     loader = EngineLoraLoader(engine)
@@ -60,9 +74,10 @@ def test_several_add_up_and_a_name_is_loaded_anew(engine, tmp_path):
         (lambda t: {k.replace("mid_block", "nowhere"): v for k, v in t.items()}, "does not fit this model at unet.now"),
         (lambda t: {k: v[:, :-1] if "lora_A" in k else v for k, v in t.items()}, "does not fit"),
         (lambda t: {k: v for k, v in t.items() if "lora_B" not in k}, "does not fit"),
-        (lambda t: {"lora_unet_mid.lora_down.weight": torch.ones(2, 2)}, "has no layer of this model"),
+        (lambda t: {"lora_unet_mid.lora_down.weight": torch.ones(2, 2)}, "does not fit this model at lora_unet_mid"),
+        (lambda t: {"lora_te_mid.weight": torch.ones(2, 2)}, "has no layer of this model"),
     ],
-    ids=["another model", "another width", "half of it", "other names"],
+    ids=["another model", "another width", "half of it", "kohya's of another model", "other names"],
 )
 def test_what_does_not_fit_is_named_and_leaves_nothing(engine, tmp_path, change, message):
     plain, good = look(engine), lora(tmp_path, engine, 1)

@@ -63,11 +63,13 @@ class Adapter(nn.Module):
         return add
 
     def save(self, path: Path, title: str) -> None:
-        """diffusers' names, fp16. No trigger words: the model's vocabulary has no names."""
+        """kohya's names, which every host reads, fp16. No trigger words: the model's vocabulary has no names."""
         tensors = {}
         for name, down, up in zip(self.names, self.down, self.up):
-            tensors[f"unet.{name}.lora_A.weight"] = down.detach().half().contiguous()
-            tensors[f"unet.{name}.lora_B.weight"] = up.detach().half().contiguous()
+            layer = f"lora_unet_{name.replace('.', '_')}"
+            tensors[f"{layer}.lora_down.weight"] = down.detach().half().contiguous()
+            tensors[f"{layer}.lora_up.weight"] = up.detach().half().contiguous()
+            tensors[f"{layer}.alpha"] = torch.tensor(float(len(down)))
         save_file(tensors, path, {"format": "pt", "modelspec.title": title})
 
 
