@@ -93,7 +93,8 @@ class PakatiFaceEmbedding(io.ComfyNode):
                     "embedder",
                     options=embedder_names(),
                     default=TINY,
-                    tooltip="What reads faces. pakati-tiny: objects of the embedded world. opencv-sface: free models "
+                    tooltip="What reads faces. pakati-tiny: objects of the embedded world. pakati-heads: its cartoon "
+                    "heads. opencv-sface: free models "
                     "in models/faces. A pack such as buffalo_l: in models/insightface, not for commercial use. Or an "
                     "ONNX file of models/faces. Nothing is downloaded.",
                 ),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,10 +24,13 @@ from pakati_core.engines import Request
 from pakati_core.engines.diffusers import DiffusersEngine
 from pakati_core.geometry import Extent
 from pakati_core.regions import RegionSet
-from pakati_core.tiny.captions import setting
+from pakati_core.tiny.captions import region_prompt, setting
 from pakati_core.tiny.cast import CAST, lora_of
 from pakati_core.tiny.heads import Pose, draw_head
-from tools.train.data import random_material
+from pakati_core.tiny.words import MAX_LENGTH
+from pakati_core.tiny.world import SEEN_PAIRS, Frame, Scene, draw
+from tools.train.data import fill, random_material
+from tools.train.model import SeenFrom, log_weights
 from tools.train.run import Run, parser
 
 SIDE = 128
@@ -38,11 +42,27 @@ def near(rng: np.random.Generator) -> Pose:
     return Pose(x, y, size, rng.uniform(-6, 6), rng.uniform(-0.3, 1), rng.uniform(-0.5, 0.5), rng.uniform(0.9, 1.05))
 
 
+class Place(NamedTuple):
+    """Where the LoRA acts: cells [B,1,h,w] of the latent, and words [B,words,1] of the region's own prompt."""
+
+    cells: Tensor
+    words: Tensor
+
+    def share(self, out: Tensor) -> Tensor:
+        if out.ndim == 4:
+            return F.adaptive_avg_pool2d(self.cells, out.shape[-2:])
+        if out.shape[1] == self.words.shape[1]:
+            return self.words
+        scale = round((self.cells[0].numel() / out.shape[1]) ** 0.5)
+        return F.avg_pool2d(self.cells, scale).flatten(2).mT
+
+
 class Adapter(nn.Module):
     """y = Wx + up down x at every layer that it touches, by hooks: no weight of the model changes."""
 
     def __init__(self, unet: nn.Module, rank: int):
         super().__init__()
+        self.place: Place | None = None
         layers = {name: layer for name, layer in unet.named_modules() if _is_touched(name, layer)}
         self.names = list(layers)
         shapes = [layer.weight.shape for layer in layers.values()]
@@ -57,8 +77,10 @@ class Adapter(nn.Module):
         def add(layer, args, out):
             down, up = self.down[number], self.up[number]
             if isinstance(layer, nn.Linear):
-                return out + F.linear(F.linear(args[0], down), up)
-            return out + F.conv2d(F.conv2d(args[0], down, stride=layer.stride, padding=layer.padding), up)
+                delta = F.linear(F.linear(args[0], down), up)
+            else:
+                delta = F.conv2d(F.conv2d(args[0], down, stride=layer.stride, padding=layer.padding), up)
+            return out + (delta if self.place is None else delta * self.place.share(out))
 
         return add
 
@@ -79,6 +101,13 @@ def _is_touched(name: str, layer: nn.Module) -> bool:
     return ".resnets." in name and isinstance(layer, nn.Conv2d)
 
 
+@torch.no_grad()
+def encoded(vae, pictures: list) -> Tensor:
+    """Latents of pictures of one size."""
+    pixels = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures])).permute(0, 3, 1, 2)
+    return torch.cat([vae.encode(part.to(vae.device).float() / 127.5 - 1).latents for part in pixels.split(32)])
+
+
 class Shown:
     """Latents of one head on many materials, with their captions."""
 
@@ -86,15 +115,45 @@ class Shown:
         rng = np.random.default_rng(seed)
         self.materials = [random_material(rng) for _ in range(count)]
         rows = [draw_head(CAST[name], near(rng), SIDE, ground, i) for i, ground in enumerate(self.materials)]
-        pixels = torch.stack([torch.from_numpy(np.asarray(row).copy()) for row in rows]).permute(0, 3, 1, 2)
-        with torch.no_grad():
-            parts = [vae.encode(part.float() / 127.5 - 1).latents for part in pixels.split(32)]
-        self.latents = torch.cat(parts)
+        self.latents = encoded(vae, rows)
 
     def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
         """Latents [B,C,16,16] and captions, of which one in ten is empty."""
         chosen = rng.integers(0, len(self.latents), size)
         return self.latents[chosen], ["" if rng.random() < 0.1 else _caption(self.materials[i], rng) for i in chosen]
+
+
+class Beside:
+    """Latents twice as wide: the head in one half, anything else in the other, each with a prompt of its own."""
+
+    def __init__(self, vae: nn.Module, name: str, count: int, seed: int):
+        rng = np.random.default_rng(seed + 1)
+        self.rows, rows = [], []
+        for number in range(count):
+            own, other, side = random_material(rng), random_material(rng), int(rng.integers(2))
+            thing = fill(rng, Frame(0, 0, 1, 1), other, set(), SEEN_PAIRS)
+            halves = [draw_head(CAST[name], near(rng), SIDE, own, number),
+                      Image.fromarray(draw(Scene(other, (thing,), (), number), SIDE))]  # fmt: skip
+            rows.append(np.concatenate([np.asarray(half) for half in (halves if side == 0 else halves[::-1])], axis=1))
+            self.rows.append((side, _caption(own, rng), region_prompt(thing, other, rng), random_material(rng)))
+        self.latents = encoded(vae, rows)
+
+    def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[list[str]], Place]:
+        """Latents [B,C,16,32]; base prompt, left one and right one of each, of which one in ten is empty; the place."""
+        chosen = rng.integers(0, len(self.latents), size)
+        cells, words, texts = torch.zeros(size, 1, 16, 32), torch.zeros(size, 3, MAX_LENGTH), []
+        for row, (side, own, other, base) in enumerate(self.rows[i] for i in chosen):
+            cells[row, :, :, 16 * side : 16 * side + 16], words[row, 1 + side] = 1, 1
+            said = [base, own, other] if side == 0 else [base, other, own]
+            texts.append(["", "", ""] if rng.random() < 0.1 else said)
+        return self.latents[chosen], texts, Place(cells, words.flatten(1)[..., None])
+
+
+def halves(size: int) -> Tensor:
+    """[B,3,16,32]: the base prompt has nothing, the others have a half each."""
+    weights = torch.zeros(size, 3, 16, 32)
+    weights[:, 1, :, :16] = weights[:, 2, :, 16:] = 1
+    return weights
 
 
 def _caption(material: str, rng: np.random.Generator) -> str:
@@ -110,9 +169,25 @@ def train(args) -> None:
     run = Run(f"lora_{args.name}", args, {"adapter": adapter, "optimizer": optimizer})
     encode = cache(lambda text: parts.encode(text).tokens)
     shown = Shown(parts.vae, args.name, args.pool, args.seed)
-    for _ in run:
-        x0, texts = shown.batch(args.batch, rng)
-        x0, tokens = x0.to(args.device), torch.cat([encode(text) for text in texts])
+    beside = Beside(parts.vae, args.name, args.pool, args.seed)
+    bias: dict[int, Tensor] = {}
+    unet.set_attn_processor(SeenFrom(bias))
+
+    def example(alone: bool) -> tuple[Tensor, Tensor]:
+        """Latents and words of a batch; says where they see each other, and where the LoRA acts."""
+        if alone:
+            (x0, texts), adapter.place = shown.batch(args.batch, rng), None
+            rows, weights = [[text] for text in texts], torch.ones(len(x0), 1, *x0.shape[2:])
+        else:
+            x0, rows, place = beside.batch(args.batch // 2, rng)
+            adapter.place = Place(*(part.to(args.device) for part in place))
+            weights = halves(len(x0))
+        bias.clear()
+        bias.update(log_weights(weights.to(args.device)))
+        return x0, torch.cat([torch.cat([encode(text) for text in row], 1) for row in rows])
+
+    for number in run:
+        x0, tokens = example(alone=number % 3 == 0)
         t = torch.sigmoid(torch.randn(len(x0), device=args.device) + 0.2)
         noise = torch.randn_like(x0)
         v = unet(torch.lerp(x0, noise, t[:, None, None, None]), t * 1000, tokens).sample
@@ -123,7 +198,7 @@ def train(args) -> None:
             group["lr"] = run.trapezoid(warmup=50)
         optimizer.step()
         run.log(loss=loss.detach())
-    path = lora_of(args.name)
+    adapter.place, path = None, lora_of(args.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     adapter.save(path, f"{args.name} for pakati-tiny")
 
