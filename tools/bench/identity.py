@@ -101,8 +101,10 @@ def measure_two(args: argparse.Namespace) -> Score:
         shown.append(image)
         found = recognise_all(image, people, embedder)
         sides = {one.person: one.box and ("right" if one.box.x + one.box.width / 2 > image.width / 2 else "left")
-                 for one in found if one.match == Match.same}  # fmt: skip
-        score.add("two LoRAs in two regions, assigned right", sides == {order[0]: "left", order[1]: "right"})
+                 for one in found}  # fmt: skip
+        right = sides == {order[0]: "left", order[1]: "right"}
+        score.add("two LoRAs in two regions, assigned right", right)
+        score.add("... and both pass their filters", right and all(one.match == Match.same for one in found))
     _sheet(shown[:24], args.out / "two.png")
     return score
 
