@@ -17,7 +17,8 @@ from .embeddings import sha256_of
 from .ports import Face, FoundFace
 
 HEADS_ID = "pakati-heads"
-SURE = 0.4  # heat of a cell that holds a head
+SURE = 0.33  # heat of a cell that holds a head
+APART = 7  # cells: of two peaks that are nearer, one is the other's echo
 # Of a head, in half heads: between the eyes; from the eyes' line to the mouth's and to the middle; half of its box.
 EYES, MOUTH, MIDDLE, HALF = 0.72, 0.64, 0.12, 1.15
 
@@ -36,7 +37,7 @@ class HeadsFinder:
         pixels = F.interpolate(image_to_bchw(pil_to_image(image)), size, mode="bilinear", antialias=True)
         out = self.net(pixels)[0]
         heat = out[0].sigmoid()
-        peaks = (heat >= SURE) & (heat == F.max_pool2d(heat[None], 3, 1, 1)[0])
+        peaks = (heat >= SURE) & (heat == F.max_pool2d(heat[None], APART, 1, APART // 2)[0])
         stretch = np.array([image.width / size[1], image.height / size[0]])
         found = []
         for row, column in peaks.nonzero().tolist():
