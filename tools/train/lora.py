@@ -126,7 +126,7 @@ class Shown:
 
 
 class Beside:
-    """Latents twice as wide: the head in one half, in the other a friend's or a thing, each with a prompt of its own."""
+    """Latents twice as wide: the head in one half, a friend's or a thing in the other, each with its own prompt."""
 
     def __init__(self, vae: nn.Module, name: str, friend: str | None, count: int, seed: int):
         rng = np.random.default_rng(seed + 1)
