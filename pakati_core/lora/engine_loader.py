@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..errors import PakatiError
 from .deltas import LowRank
@@ -98,9 +96,6 @@ def _adding(delta: LowRank):
     def add(layer: nn.Linear | nn.Conv2d, args: tuple[Tensor], out: Tensor) -> Tensor:
         if isinstance(layer, nn.Linear):
             return out + delta.linear(args[0])
-        convolve = partial(
-            F.conv2d, stride=layer.stride, padding=layer.padding, dilation=layer.dilation, groups=layer.groups
-        )
-        return out + delta.convolve(args[0], convolve, layer.kernel_size)
+        return out + delta.convolve(args[0], lambda x, weight: layer._conv_forward(x, weight, None), layer.kernel_size)
 
     return add

@@ -62,7 +62,7 @@ class Adapter(nn.Module):
 
     def __init__(self, unet: nn.Module, rank: int):
         super().__init__()
-        self.place: Place | None = None
+        self.active, self.place = True, None
         layers = {name: layer for name, layer in unet.named_modules() if _is_touched(name, layer)}
         self.names = list(layers)
         shapes = [layer.weight.shape for layer in layers.values()]
@@ -75,6 +75,8 @@ class Adapter(nn.Module):
 
     def _hook(self, number: int):
         def add(layer, args, out):
+            if not self.active:
+                return None
             down, up = self.down[number], self.up[number]
             if isinstance(layer, nn.Linear):
                 delta = F.linear(F.linear(args[0], down), up)
@@ -124,29 +126,37 @@ class Shown:
 
 
 class Beside:
-    """Latents twice as wide: the head in one half, anything else in the other, each with a prompt of its own."""
+    """Latents twice as wide: the head in one half, a friend's or a thing in the other, each with its own prompt."""
 
-    def __init__(self, vae: nn.Module, name: str, count: int, seed: int):
+    def __init__(self, vae: nn.Module, name: str, friend: str | None, count: int, seed: int):
         rng = np.random.default_rng(seed + 1)
         self.rows, rows = [], []
         for number in range(count):
             own, other, side = random_material(rng), random_material(rng), int(rng.integers(2))
-            thing = fill(rng, Frame(0, 0, 1, 1), other, set(), SEEN_PAIRS)
-            halves = [draw_head(CAST[name], near(rng), SIDE, own, number),
-                      Image.fromarray(draw(Scene(other, (thing,), (), number), SIDE))]  # fmt: skip
-            rows.append(np.concatenate([np.asarray(half) for half in (halves if side == 0 else halves[::-1])], axis=1))
-            self.rows.append((side, _caption(own, rng), region_prompt(thing, other, rng), random_material(rng)))
+            if friend:
+                beside, said = draw_head(CAST[friend], near(rng), SIDE, other, number), _caption(other, rng)
+            else:
+                thing = fill(rng, Frame(0, 0, 1, 1), other, set(), SEEN_PAIRS)
+                beside, said = draw(Scene(other, (thing,), (), number), SIDE), region_prompt(thing, other, rng)
+            halves = [np.asarray(draw_head(CAST[name], near(rng), SIDE, own, number)), np.asarray(beside)]
+            rows.append(np.concatenate(halves if side == 0 else halves[::-1], axis=1))
+            self.rows.append((side, _caption(own, rng), said, random_material(rng)))
         self.latents = encoded(vae, rows)
 
-    def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[list[str]], Place]:
-        """Latents [B,C,16,32]; base prompt, left one and right one of each, of which one in ten is empty; the place."""
+    def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, list[list[str]], Place, Place]:
+        """Latents [B,C,16,32]; base prompt, left one and right one of each, of which one in ten is empty; the places of
+        the head and of what is beside it."""
         chosen = rng.integers(0, len(self.latents), size)
         cells, words, texts = torch.zeros(size, 1, 16, 32), torch.zeros(size, 3, MAX_LENGTH), []
+        others = torch.zeros_like(words)
         for row, (side, own, other, base) in enumerate(self.rows[i] for i in chosen):
-            cells[row, :, :, 16 * side : 16 * side + 16], words[row, 1 + side] = 1, 1
+            cells[row, :, :, 16 * side : 16 * side + 16], words[row, 1 + side], others[row, 2 - side] = 1, 1, 1
             said = [base, own, other] if side == 0 else [base, other, own]
             texts.append(["", "", ""] if rng.random() < 0.1 else said)
-        return self.latents[chosen], texts, Place(cells, words.flatten(1)[..., None])
+        places = [
+            Place(*pair) for pair in ((cells, words.flatten(1)[..., None]), (1 - cells, others.flatten(1)[..., None]))
+        ]
+        return self.latents[chosen], texts, places[0], places[1]
 
 
 def halves(size: int) -> Tensor:
@@ -169,25 +179,30 @@ def train(args) -> None:
     run = Run(f"lora_{args.name}", args, {"adapter": adapter, "optimizer": optimizer})
     encode = cache(lambda text: parts.encode(text).tokens)
     shown = Shown(parts.vae, args.name, args.pool, args.seed)
-    beside = Beside(parts.vae, args.name, args.pool, args.seed)
+    friend, theirs = _friend(args, unet)
+    beside = [
+        Beside(parts.vae, args.name, who, args.pool, args.seed) for who in ((friend, None) if friend else (None,))
+    ]
     bias: dict[int, Tensor] = {}
     unet.set_attn_processor(SeenFrom(bias))
 
-    def example(alone: bool) -> tuple[Tensor, Tensor]:
-        """Latents and words of a batch; says where they see each other, and where the LoRA acts."""
-        if alone:
+    def example(number: int) -> tuple[Tensor, Tensor]:
+        """Latents and words of a batch; says where they see each other, and where the LoRAs act."""
+        way = number % (1 + len(beside))
+        theirs.active = bool(friend) and way == 1
+        if way == 0:
             (x0, texts), adapter.place = shown.batch(args.batch, rng), None
             rows, weights = [[text] for text in texts], torch.ones(len(x0), 1, *x0.shape[2:])
         else:
-            x0, rows, place = beside.batch(args.batch // 2, rng)
-            adapter.place = Place(*(part.to(args.device) for part in place))
+            x0, rows, *places = beside[way - 1].batch(args.batch // 2, rng)
+            adapter.place, theirs.place = (Place(*(part.to(args.device) for part in place)) for place in places)
             weights = halves(len(x0))
         bias.clear()
         bias.update(log_weights(weights.to(args.device)))
         return x0, torch.cat([torch.cat([encode(text) for text in row], 1) for row in rows])
 
     for number in run:
-        x0, tokens = example(alone=number % 3 == 0)
+        x0, tokens = example(number)
         t = torch.sigmoid(torch.randn(len(x0), device=args.device) + 0.2)
         noise = torch.randn_like(x0)
         v = unet(torch.lerp(x0, noise, t[:, None, None, None]), t * 1000, tokens).sample
@@ -201,6 +216,17 @@ def train(args) -> None:
     adapter.place, path = None, lora_of(args.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     adapter.save(path, f"{args.name} for pakati-tiny")
+
+
+def _friend(args, unet: nn.Module) -> tuple[str | None, Adapter]:
+    """Another of the cast whose LoRA is trained, and that LoRA as it stands; else one that does nothing."""
+    adapter = Adapter(unet, args.rank).to(args.device).requires_grad_(False)
+    found = [name for name in CAST if name != args.name and (args.folder / f"lora_{name}.pt").is_file()]
+    if found:
+        state = torch.load(args.folder / f"lora_{found[0]}.pt", map_location=args.device, weights_only=True)
+        adapter.load_state_dict(state["adapter"])
+    adapter.active = False
+    return (found[0] if found else None), adapter
 
 
 def show(args) -> None:
