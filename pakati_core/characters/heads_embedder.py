@@ -17,7 +17,7 @@ from .embeddings import sha256_of
 from .ports import Face, FoundFace
 
 HEADS_ID = "pakati-heads"
-SURE = 0.33  # heat of a cell that holds a head
+SURE = 0.4  # heat of a cell that holds a head
 APART = 7  # cells: of two peaks that are nearer, one is the other's echo
 # Of a head, in half heads: between the eyes; from the eyes' line to the mouth's and to the middle; half of its box.
 EYES, MOUTH, MIDDLE, HALF = 0.72, 0.64, 0.12, 1.15

@@ -96,11 +96,11 @@ def test_missing_weights_say_what_goes_where(monkeypatch, tmp_path):
 
 def test_what_lies_in_the_folders_is_offered(monkeypatch, tmp_path):
     monkeypatch.setattr(folder_paths, "models_dir", str(tmp_path))
-    assert face_files.embedder_names() == ["pakati-tiny", "opencv-sface", "buffalo_l"]
+    assert face_files.embedder_names() == ["pakati-tiny", "pakati-heads", "opencv-sface", "buffalo_l"]
     for place in ("insightface/models/auraface/rec.onnx", "faces/own.onnx", "faces/face_detection_yunet_2023mar.onnx"):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place).touch()
-    assert face_files.embedder_names()[3:] == ["auraface", "own.onnx"]
+    assert face_files.embedder_names()[4:] == ["auraface", "own.onnx"]
 
 
 def test_a_character_goes_into_a_scene(star):
