@@ -94,9 +94,9 @@ class PakatiFaceEmbedding(io.ComfyNode):
                     options=embedder_names(),
                     default=TINY,
                     tooltip="What reads faces. pakati-tiny: objects of the embedded world. pakati-heads: its cartoon "
-                    "heads. opencv-sface: free models "
-                    "in models/faces. A pack such as buffalo_l: in models/insightface, not for commercial use. Or an "
-                    "ONNX file of models/faces. Nothing is downloaded.",
+                    "heads. opencv-sface: free models in models/faces. A pack such as buffalo_l: in "
+                    "models/insightface, not for commercial use. Or an ONNX file of models/faces. "
+                    "Nothing is downloaded.",
                 ),
                 io.Image.Input(
                     "others",

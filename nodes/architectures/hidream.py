@@ -42,7 +42,9 @@ def join_runs(context: Tensor, rows: list[Rows], arguments: dict) -> Joined:
     """Both encoders' prompts side by side; `order` says where the model has the words of one prompt after another."""
     if arguments.get("image_cond") is not None:
         raise PakatiError("regions do not reach HiDream-E1, which edits a picture beside its own; use HiDream-I1")
-    states = arguments[LLAMA]
+    states = arguments.get(LLAMA)
+    if states is None:
+        raise PakatiError("the base prompt has nothing from Llama; encode it with text encoders of type hidream")
     layers, beside = states.shape[1], [_beside(row, states.shape[2]) for row in rows]
     one, two = join_shared(context, rows), join_shared(_as_words(states), beside)
     arguments[LLAMA] = two.context.unflatten(2, (layers, -1)).movedim(2, 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .batches import BatchGenerator, Painted
+from .batches import BatchGenerator, Painted, folder_for
 from .calibration import Aggregate, Threshold, calibrate
 from .checker import CharacterConsistencyChecker
 from .embedders import DOCUMENTS_THRESHOLD, OPENCV, embedder_called
@@ -33,10 +33,10 @@ _LATE = {
 
 __all__ = [
     "DOCUMENTS_THRESHOLD", "HEADS_ID", "OPENCV", "TINY", "Aggregate", "BatchGenerator", "Candidate",
-    "CharacterConsistencyChecker",
-    "CharacterGenerator", "ControlNetGenerator", "Embedder", "Embeddings", "Face", "Finding", "Match", "Painted",
-    "Person", "Preset", "SDXLPipelineManager", "Threshold", "Unknown", "assemble", "calibrate", "draw_sheet",
-    "embedder_called", "jobs_for", "load_presets", "recognise", "recognise_all", "save_presets", "split",
+    "CharacterConsistencyChecker", "CharacterGenerator", "ControlNetGenerator", "Embedder", "Embeddings", "Face",
+    "Finding", "Match", "Painted", "Person", "Preset", "SDXLPipelineManager", "Threshold", "Unknown", "assemble",
+    "calibrate", "draw_sheet", "embedder_called", "folder_for", "jobs_for", "load_presets", "recognise",
+    "recognise_all", "save_presets", "split",
 ]  # fmt: skip
 
 

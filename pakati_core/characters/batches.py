@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,13 @@ def _sheet(report: Report) -> Image.Image:
         for picture, record in rows
     ]
     return draw_sheet(shown, f"{len(report.kept)} of {len(report.pictures)} kept")
+
+
+def folder_for(jobs: Sequence[Job], first: Path) -> Path:
+    """`first`, or with a number behind it: the first one that is free or holds these jobs, to go on with them."""
+    wanted = json.loads(json.dumps(list(jobs)))
+    folders = (first if number == 1 else first.with_name(f"{first.name}-{number}") for number in count(1))
+    return next(f for f in folders if not (f / "batch.json").is_file() or _read(f / "batch.json").get("jobs") == wanted)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -13,20 +13,28 @@ def add_verbs(verbs) -> None:
     character.add_argument("character", help="its name among the presets")
     character.add_argument("scene", help="what it does")
     character.add_argument("--candidates", type=int, default=1, metavar="N", help="how many pictures")
-    character.add_argument("--out", type=Path, metavar="DIR", help="taken up again where it was cut off")
+    character.add_argument("--out", type=Path, metavar="DIR", help="a folder, gone on with where it was cut off")
     character.add_argument("--background", help="a place, or the name of a LoRA in the registry")
     character.add_argument("--quality", help="draft, standard, high or another one of sdxl_config.yaml")
     character.add_argument("--seed", type=int, default=0)
     character.add_argument("--model", help="that of sdxl_config.yaml if not given, or pakati-tiny")
     character.add_argument("--presets", type=Path, metavar="CHARACTERS.yaml")
     character.add_argument("--references", type=Path, nargs="+", metavar="PICTURE", help="pictures of its face")
-    character.add_argument("--embedder", help="what reads faces: opencv-sface, buffalo_l, FILE.onnx or pakati-tiny")
+    character.add_argument("--embedder", help="what reads faces: opencv-sface, buffalo_l, FILE.onnx or pakati-heads")
     character.add_argument("--no-face", choices=["drop", "keep", "retry"], default="drop", help="if no face is found")
     character.set_defaults(run=_character)
 
 
 def _character(args: argparse.Namespace) -> int:
-    from ..characters import BatchGenerator, CharacterGenerator, SDXLPipelineManager, Unknown, jobs_for, load_presets
+    from ..characters import (
+        BatchGenerator,
+        CharacterGenerator,
+        SDXLPipelineManager,
+        Unknown,
+        folder_for,
+        jobs_for,
+        load_presets,
+    )
     from ..errors import OutputError
 
     if args.candidates < 1:
@@ -39,7 +47,7 @@ def _character(args: argparse.Namespace) -> int:
     wish = args.character, args.scene, args.candidates, args.seed, args.background, args.quality
     jobs = jobs_for(*wish, unknown=Unknown(args.no_face))
     generator.plan(args.character, args.scene)  # says what is wrong before anything is written
-    folder = args.out or Path("out/characters") / args.character
+    folder = args.out or folder_for(jobs, Path("out/characters") / args.character)
     report = BatchGenerator(generator.paint, folder).run(jobs, bar("painting", "picture"))
     for path, record in zip(report.pictures, report.records):
         verdict = {True: "kept", False: "dropped", None: "made"}[record["kept"]]

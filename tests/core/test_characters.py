@@ -166,6 +166,19 @@ def test_the_command_paints_candidates_and_goes_on(reference, tmp_path, capsys):
     assert len(list((tmp_path / "out" / "pictures").iterdir())) == 2
 
 
+def test_without_a_folder_each_wish_has_its_own_and_goes_on_there(reference, tmp_path, monkeypatch, capsys):
+    presets = tmp_path / "cast.json"
+    presets.write_text(json.dumps({name: preset.to_dict() for name, preset in rocco(reference).items()}))
+    monkeypatch.chdir(tmp_path)
+    told = []
+    for scene in ("on grass", "on sand", "on grass"):
+        main(["character", "rocco", scene, "--presets", str(presets), "--no-face", "keep", "--model", "pakati-tiny"])
+        told.append(capsys.readouterr().out.splitlines()[-1])
+    folder = str(Path("out/characters/rocco"))
+    assert [line.split(":")[0] for line in told] == [folder, f"{folder}-2", folder]
+    assert ["1 painted now" in line for line in told] == [True, True, False]
+
+
 @pytest.mark.parametrize(
     "arguments, words",
     [

@@ -107,6 +107,11 @@ def test_a_clip_without_llama_is_refused(model):
         apply_regions(model, OneStream(), base, base, wanted)
 
 
+def test_a_base_prompt_of_another_encoder_is_refused(model):
+    with pytest.raises(PakatiError, match="nothing from Llama"):
+        look(model, "grass", Region("a", LEFT, "sand"), **{hidream.STATES: None})
+
+
 def test_what_regions_do_not_reach_is_refused_by_name(model):
     with pytest.raises(PakatiError, match="HiDream-E1"):
         look(model, "grass", Region("a", LEFT, "sand"), concat_latent_image=torch.zeros(1, 16, 8, 8))
