@@ -43,6 +43,23 @@ def test_criterion_34_the_other_documents_keep_every_key(name, kind, load):
     assert loaded.to_dict() == plain(name)
 
 
+def test_files_beside_the_presets_are_found_from_anywhere(tmp_path, monkeypatch):
+    for name in ("face.png", "face.safetensors", "mia.safetensors"):
+        (tmp_path / name).touch()
+    entry = {
+        "reference_images": ["face.png", "elsewhere.png"],
+        "reference_embeddings": ["face.safetensors"],
+        "loras": [{"path": "mia.safetensors", "name": "mia"}, {"name": "in the registry"}],
+    }
+    (tmp_path / "cast.yaml").write_text(yaml.safe_dump({"mia": entry}))
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    mia = load_presets(tmp_path / "cast.yaml")["mia"]
+    assert mia.reference_images == [str(tmp_path / "face.png"), "elsewhere.png"]
+    assert mia.reference_embeddings == [str(tmp_path / "face.safetensors")]
+    assert [row.get("path") for row in mia.loras] == [str(tmp_path / "mia.safetensors"), None]
+
+
 def test_unknown_keys_are_kept_at_every_depth(tmp_path):
     path = tmp_path / "cast.yaml"
     data = {

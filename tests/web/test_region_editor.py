@@ -400,12 +400,12 @@ def test_values_of_other_types_than_text(drawn):
     assert [region["id"] for region in drawn.regions] == ["sky", "hill", "moon"]
 
 
-def heavy() -> str:
-    """64 regions of 100 corners."""
+def crowd(count: int) -> str:
+    """Regions of 100 corners, 64 at most."""
     import math
 
     regions = []
-    for number in range(64):
+    for number in range(count):
         x, y = 32 + 64 * (number % 8), 24 + 48 * (number // 8)
         rim = [(28 + 6 * (i % 2), i * math.tau / 100) for i in range(100)]
         corners = [[round(x + r * math.cos(a), 2), round(y + r * math.sin(a), 2)] for r, a in rim]
@@ -436,10 +436,10 @@ MEASURE = """() => {
 }"""
 
 
-@pytest.mark.slow
-def test_frames_stay_short_while_one_of_64_regions_is_dragged(drawn):
-    page = drawn.page
-    page.evaluate("(value) => { app.graph.nodes[0].widgets[0].value = value; }", heavy())
+def drag_first(drawn, count: int) -> float:
+    """Milliseconds of work for each frame while the first of `count` regions is dragged, the median."""
+    page, value = drawn.page, crowd(count)
+    page.evaluate("(value) => { app.graph.nodes[0].widgets[0].value = value; }", value)
     drawn.settle()
     drawn.tool("select")
     page.evaluate(MEASURE)
@@ -450,7 +450,13 @@ def test_frames_stay_short_while_one_of_64_regions_is_dragged(drawn):
         page.mouse.move(*drawn.at(40 + 3 * i, 40 + 2 * i))
     frames, costs = page.evaluate("() => { measured.stop(); return [measured.frames, measured.costs]; }")
     page.mouse.up()
-    assert drawn.regions[0]["polygon"][0] != json.loads(heavy())["regions"][0]["polygon"][0]
-    print(f"{len(costs)} frames: {median(costs):.1f} ms of work each, one every {median(frames):.1f} ms (medians)")
+    assert drawn.regions[0]["polygon"][0] != json.loads(value)["regions"][0]["polygon"][0]
+    print(f"{count} regions: {median(costs):.1f} ms of work a frame, one every {median(frames):.1f} ms (medians)")
     assert len(costs) > 20
-    assert median(costs) <= 16
+    return median(costs)
+
+
+@pytest.mark.slow
+def test_a_frame_costs_hardly_more_with_64_regions_than_with_one(drawn):
+    """As a ratio, which a busy machine does not change."""
+    assert drag_first(drawn, 64) <= 3 * drag_first(drawn, 1)
