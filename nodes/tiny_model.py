@@ -16,6 +16,7 @@ import comfy.supported_models_base
 import comfy.utils
 import torch
 from comfy.sd1_clip import SD1ClipModel, SD1Tokenizer, SDClipModel, SDTokenizer
+from safetensors import SafetensorError
 
 from ..pakati_core.errors import ModelError
 from ..pakati_core.tiny import WEIGHTS
@@ -122,7 +123,7 @@ def load_tiny():
     """MODEL, CLIP, VAE. Raises ModelError where the embedded files are missing or damaged."""
     try:
         return _load_unet(), _load_clip(), _load_vae()
-    except (OSError, ValueError, KeyError, RuntimeError) as exc:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as exc:
         raise ModelError(
             f"the embedded model in {WEIGHTS} is missing or damaged ({exc}); install Pakati again"
         ) from exc

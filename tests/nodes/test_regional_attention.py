@@ -1,6 +1,7 @@
 """Regional attention in the real host, on the embedded model: same as headless, and stock where nothing is regional."""
 
 import json
+import shutil
 from pathlib import Path
 
 import comfy.sample
@@ -9,10 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pakati.nodes import tiny_model
 from pakati.nodes.region_text import KEY
 from pakati.nodes.regional_attention import apply_regions
 from pakati.nodes.tiny_model import load_tiny
-from pakati.pakati_core.errors import PakatiError
+from pakati.pakati_core.errors import ModelError, PakatiError
 from pakati.pakati_core.geometry import Extent
 from pakati.pakati_core.regions import Region, RegionSet
 from pakati.pakati_core.shapes import BoxShape, WholeShape
@@ -48,6 +50,14 @@ def test_the_denoiser_says_what_the_headless_engine_says(tiny, encode, size, sig
     model, positive, negative = apply_regions(tiny[0], tiny[1], encode("grass"), encode("snow"), regions)
     got = denoise(model, positive, negative, golden[f"latents {size}"], sigma)
     assert (got - golden[f"denoised {size} {sigma}"]).abs().max() < 1e-3
+
+
+def test_a_damaged_embedded_file_is_named(tmp_path, monkeypatch):
+    shutil.copytree(tiny_model.WEIGHTS, tmp_path / "weights")
+    (tmp_path / "weights" / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"none")
+    monkeypatch.setattr(tiny_model, "WEIGHTS", tmp_path / "weights")
+    with pytest.raises(ModelError, match="weights.*missing or damaged.*install Pakati again"):
+        load_tiny()
 
 
 def test_no_region_active_is_stock_bit_for_bit(tiny, encode):
