@@ -34,8 +34,13 @@ def random_pair(rng: np.random.Generator, material: str, taken: set, pairs: tupl
             return kind, colour
 
 
-def plain_scene(rng: np.random.Generator, pairs: tuple = SEEN_PAIRS, count: int | None = None) -> Scene:
-    """One to six objects, none over another, on one material. Sizes are small or large, positions free."""
+def plain_scene(
+    rng: np.random.Generator, pairs: tuple = SEEN_PAIRS, count: int | None = None, centred: float = 0.0
+) -> Scene:
+    """One to six objects, none over another, on one material. Sizes are small or large, positions free.
+
+    centred: the share of single objects that stand near the middle.
+    """
     material, taken, things = random_material(rng), set(), []
     count = count if count is not None else int(rng.choice([1, 2, 3, 4, 5, 6], p=[0.45, 0.25, 0.14, 0.08, 0.05, 0.03]))
     for _ in range(count):
@@ -43,6 +48,8 @@ def plain_scene(rng: np.random.Generator, pairs: tuple = SEEN_PAIRS, count: int 
             small = rng.random() < (0.4 if count < 3 else 0.8)
             radius = rng.uniform(0.115, 0.155) if small else rng.uniform(0.19, 0.32 if count == 1 else 0.25)
             x, y = rng.uniform(radius + 0.02, 0.98 - radius, 2)
+            if count == 1 and rng.random() < centred:
+                x, y = rng.uniform(0.44, 0.56, 2)
             if all((x - t.x) ** 2 + (y - t.y) ** 2 > (1.1 * (radius + t.radius)) ** 2 for t in things):
                 things.append(Thing(*random_pair(rng, material, taken, pairs), float(x), float(y), float(radius)))
                 break
@@ -95,21 +102,26 @@ def cells(rng: np.random.Generator, count: int, aligned: float = 0.5) -> list[Fr
     return placed if all(cell.left < cell.right and cell.top < cell.bottom for cell in placed) else cut
 
 
-def fill(rng: np.random.Generator, frame: Frame, material: str, taken: set, pairs: tuple) -> Thing:
-    """One object inside a frame, as large as the frame suggests."""
+def fill(rng: np.random.Generator, frame: Frame, material: str, taken: set, pairs: tuple, stray: float = 1.0) -> Thing:
+    """One object inside a frame, as large as the frame suggests; stray: how far it may stand from the frame's middle.
+
+    Where long frames hold their objects anywhere, a small model paints long objects, or two.
+    """
     width, height = frame.right - frame.left, frame.bottom - frame.top
     radius = min(0.34, min(width, height) * rng.uniform(0.32, 0.45))
     x = rng.uniform(frame.left + radius, frame.right - radius)
     y = rng.uniform(frame.top + radius, frame.bottom - radius)
-    middle = rng.uniform(0, 1)  # mostly near the middle of its frame
+    middle = rng.uniform(1 - stray, 1)
     x, y = x + middle * ((frame.left + frame.right) / 2 - x), y + middle * ((frame.top + frame.bottom) / 2 - y)
     return Thing(*random_pair(rng, material, taken, pairs), float(x), float(y), float(radius), frame)
 
 
-def regional_scene(rng: np.random.Generator, pairs: tuple = SEEN_PAIRS, count: int | None = None) -> Scene:
-    """Cells that each hold an object, a material, or both."""
+def regional_scene(
+    rng: np.random.Generator, pairs: tuple = SEEN_PAIRS, count: int | None = None, stray: float = 1.0
+) -> Scene:
+    """Cells that each hold an object, a material, or both; stray: see `fill`."""
     base, things, patches, taken = random_material(rng), [], [], set()
-    count = count if count is not None else int(rng.choice([1, 2, 3, 4, 5, 6], p=[0.1, 0.25, 0.2, 0.2, 0.1, 0.15]))
+    count = count if count is not None else int(rng.choice([1, 2, 3, 4, 5, 6], p=[0.05, 0.3, 0.2, 0.15, 0.05, 0.25]))
     # Per scene, not per cell: else hardly any scene would have no gap at all, as people's layouts have none.
     gaps = 0.8 if rng.random() < 0.35 else 0.0
     for cell in cells(rng, count, aligned=0.75):
@@ -118,7 +130,7 @@ def regional_scene(rng: np.random.Generator, pairs: tuple = SEEN_PAIRS, count: i
         if material != base:
             patches.append(Patch(material, frame, round=role < 0.04))
         if role > 0.15 or material == base:
-            things.append(fill(rng, frame, material, taken, pairs))
+            things.append(fill(rng, frame, material, taken, pairs, stray))
     return Scene(base, tuple(things), tuple(patches), int(rng.integers(2**31)))
 
 

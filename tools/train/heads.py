@@ -6,7 +6,8 @@ python -m tools.train.heads measure              verification on identities that
 python -m tools.train.heads export               what Pakati ships, as safetensors
 python -m tools.train.heads onnx --to heads.onnx         the embedder, for other programs
 
-Half of all pictures went through the embedded autoencoder, for what the embedded model paints looks like that.
+Half of all pictures went through the embedded autoencoder, with a little noise between its halves, for what the
+embedded model paints looks like that.
 """
 
 from __future__ import annotations
@@ -28,13 +29,15 @@ from pakati_core.characters.heads_embedder import HeadsEmbedder
 from pakati_core.tiny.cast import CAST, faces_of
 from pakati_core.tiny.head_nets import HEADS, SIDE, HeadEmbedder, HeadFinder
 from pakati_core.tiny.heads import LOOKS, Look, Pose, add_head, draw_head, is_held_out, place_of
-from pakati_core.tiny.world import MATERIALS
+from pakati_core.tiny.world import MATERIALS, draw
 
+from .data import random_scene
 from .onnx_writer import node, write
 from .run import Run, autocast, parser
 
 GRID, TEMPERATURE, VIEWS = 16, 0.07, 3  # views: pictures of one look that go through the autoencoder
 REFERENCES = 8  # pictures of each of the cast
+NOISE = 0.55  # at most, on latents of standard deviation 0.8
 SHOWN = tuple(look for look in LOOKS if not is_held_out(look))
 HELD_OUT = tuple(look for look in LOOKS if is_held_out(look))
 
@@ -80,7 +83,10 @@ def finder_loss(found: Tensor, wanted: Tensor) -> Tensor:
 
 
 class Repainted:
-    """Pictures of one or two heads as the embedded autoencoder gives them back, with looks and marks."""
+    """Pictures of one or two heads as the embedded autoencoder gives them back, with looks and marks.
+
+    Noise on their latents does to them what the embedded model's mistakes do to what it paints.
+    """
 
     def __init__(self, count: int, most: int, seed: int):
         from pakati_core.engines.diffusers import DiffusersEngine
@@ -93,7 +99,9 @@ class Repainted:
             drawn = [picture(looks, rng) for looks in rows]
             pixels = torch.stack([torch.from_numpy(np.asarray(image).copy()) for image, _ in drawn])
             with torch.no_grad():
-                back = vae.decode(vae.encode(pixels.permute(0, 3, 1, 2).float() / 127.5 - 1).latents).sample
+                latents = vae.encode(pixels.permute(0, 3, 1, 2).float() / 127.5 - 1).latents
+                spoilt = latents + NOISE * torch.rand(len(latents), 1, 1, 1) * torch.randn_like(latents)
+                back = vae.decode(spoilt).sample
             levels = ((back.permute(0, 2, 3, 1) + 1) * 127.5).round().clamp(0, 255).byte().numpy()
             self.images += [Image.fromarray(level) for level in levels]
             self.looks += rows
@@ -144,10 +152,11 @@ def train(args, kind: str) -> None:
 
 
 def _finder_step(net: nn.Module, args, rng: np.random.Generator, repainted: Repainted) -> Tensor:
-    half = args.batch // 2
+    half, few = args.batch // 2, args.batch // 8
     drawn = [picture([SHOWN[i] for i in rng.integers(len(SHOWN), size=rng.integers(1, 3))], rng) for _ in range(half)]
+    drawn += [(Image.fromarray(draw(random_scene(rng), SIDE)), []) for _ in range(few)]  # a sun is no head
     drawn = [(worn(image, rng), marks) for image, marks in drawn]
-    drawn += [(repainted.images[i], repainted.marks[i]) for i in rng.integers(len(repainted.images), size=half)]
+    drawn += [(repainted.images[i], repainted.marks[i]) for i in rng.integers(len(repainted.images), size=half - few)]
     images = torch.stack([torch.from_numpy(np.asarray(image, np.float32) / 255).permute(2, 0, 1) for image, _ in drawn])
     wanted = torch.stack([finder_targets(marks) for _, marks in drawn])
     return finder_loss(net(images.to(args.device)).float(), wanted.to(args.device))

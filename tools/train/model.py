@@ -107,6 +107,11 @@ def _around(thing) -> Frame:
     return Frame(thing.x - thing.radius, thing.y - thing.radius, thing.x + thing.radius, thing.y + thing.radius)
 
 
+def random_scene(rng: np.random.Generator) -> Scene:
+    """Objects stand mostly in the middle of their place, as people draw them."""
+    return regional_scene(rng, stray=0.35) if rng.random() < 0.55 else plain_scene(rng, centred=0.6)
+
+
 class Pool:
     """Scenes with their latents, grouped by (side, number of frames) so that a batch needs no padding prompts."""
 
@@ -115,7 +120,7 @@ class Pool:
         self.groups: dict[tuple[int, int], list[Example]] = {}
 
     def add(self, count: int, side: int, keep: int) -> None:
-        scenes = [(regional_scene if self.rng.random() < 0.55 else plain_scene)(self.rng) for _ in range(count)]
+        scenes = [random_scene(self.rng) for _ in range(count)]
         pictures = torch.from_numpy(np.stack([draw(scene, side) for scene in scenes])).to(self.device)
         with torch.no_grad():
             latents = self.encoder(pictures.permute(0, 3, 1, 2).float().div(255)).half()
