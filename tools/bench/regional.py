@@ -3,6 +3,7 @@
     python -m tools.bench.regional                      SDXL and Flux.1 with 0, 2, 4, 8 and 16 regions
     python -m tools.bench.regional --models SD3 Z-Image --regions 4 --backends sdpa sage
     python -m tools.bench.regional --peer PATH          also another pack's node, from a folder with that pack
+    python -m tools.bench.regional --methods LoRAs --regions 2    a LoRA of rank 32 on each half
     python -m tools.bench.regional --strategies         also one masked call against a call for each group
     python -m tools.bench.regional --flops              the arithmetic at full size, which needs no weights and no GPU
 
