@@ -51,7 +51,7 @@ def with_loras(model, loras: dict[str, dict], global_layers: bool = False):
         )
     model, report = model.clone(), Report(tuple(loras), global_layers)
     for path, parts in layers.items():
-        _hook(model, path, RegionalLayer(path, family.stream(path), parts, report))
+        _hook(model, path, RegionalLayer(path, family.stream(network, path), parts, report))
     _count_memory(model, layers)
     model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, report)
     return model

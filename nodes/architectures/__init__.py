@@ -11,13 +11,14 @@ from .architecture import Architecture, is_kind
 from .hidream import join_runs, read_llama
 from .hunyuan import refine_apart, refuse_quotes
 from .lumina import share_captions
+from .unet import reads_words
 
 MODELS = "comfy.ldm."
 FLUX_LAYERS = {"words": r"(^|\.)txt_", "both": r"^single_blocks\."}
 FAMILIES = (
     Architecture(
         "UNet", f"{MODELS}modules.diffusionmodules.openaimodel.UNetModel", joint=False, patch="",
-        words=r"\battn2\.to_[kv]$",
+        words=r"\battn2\.to_[kv]$", reads_words=reads_words,
     ),
     Architecture("Chroma", f"{MODELS}chroma.model.Chroma", vectors="^distilled_guidance_layer", **FLUX_LAYERS),
     Architecture(

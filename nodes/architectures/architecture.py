@@ -27,7 +27,8 @@ class Architecture:
     one prompt's words stand in several places, behind the image. adapt: (BaseModel, RegionalText, device) -> the text
     that attention reads.
     words, both, vectors: patterns of the layers whose tokens are words, words and pixels, or neither; all other layers
-    with tokens have the image's.
+    with tokens have the image's. reads_words: (network, layer) -> whether its tokens are words, where only the network
+    can tell.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Architecture:
     words: str = ""
     both: str = ""
     vectors: str = ""
+    reads_words: Callable | None = None
 
     def grid(self, network, height: int, width: int) -> tuple[int, int]:
         """Image tokens of a latent, rounded up as every model here rounds."""
@@ -55,8 +57,10 @@ class Architecture:
         side = side[-1] if isinstance(side, (tuple, list)) else side
         return -(-height // side), -(-width // side)
 
-    def stream(self, layer: str) -> Stream:
+    def stream(self, network, layer: str) -> Stream:
         """What the tokens of a layer are, if it has any; layer: its path in the network."""
+        if self.reads_words is not None and self.reads_words(network, layer):
+            return Stream.words
         for stream, pattern in ((Stream.none, self.vectors), (Stream.words, self.words), (Stream.both, self.both)):
             if pattern and re.search(pattern, layer):
                 return stream

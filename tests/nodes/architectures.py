@@ -151,6 +151,9 @@ def _llama(text: torch.Tensor) -> dict:
 
 ROWS = {
     "SD1.5": Built("SD15", UNET | {"adm_in_channels": None}, channels=4),
+    "UNet that reads twice": Built(
+        "SD15", UNET | {"adm_in_channels": None, "disable_self_attentions": [True, False]}, channels=4
+    ),
     "SD2": Built("SD20", UNET | UNET64 | {"adm_in_channels": None}, channels=4),
     "SDXL": Built("SDXL", UNET | UNET64 | {"adm_in_channels": 24 + 6 * 256, "num_classes": "sequential"}, channels=4),
     "SD3": Built("SD3", SD3),

@@ -36,6 +36,7 @@ NEAR, FAR = BoxShape(0, 0, 0.4, 0.7, "fraction"), BoxShape(0.3, 0.2, 0.5, 0.8, "
 EVERY = pytest.mark.parametrize("name", [name for name in ROWS if name != "HiDream-I1"])  # refused: test_hidream.py
 # Where the words of a layer stand among its tokens: none, all, or before the image. All others have image tokens.
 WORDS = {
+    "UNet that reads twice": (r"attn2\.to_[kv]$|^(input_blocks\.1|output_blocks\.[23])\..*attn1\.to_[kv]$", None),
     "SD1.5": (r"attn2\.to_[kv]$", None), "SDXL": (r"attn2\.to_[kv]$", None),
     "Flux dev": ("txt_", "^single_blocks"), "Flux.2": ("txt_", "^single_blocks"),
     "Qwen-Image": (r"txt_|\.add_[qkv]_proj|to_add_out", None),
