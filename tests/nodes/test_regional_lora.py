@@ -27,6 +27,7 @@ from pakati.pakati_core.errors import PakatiError
 from pakati.pakati_core.geometry import Extent
 from pakati.pakati_core.regions import Region, RegionSet
 from pakati.pakati_core.shapes import BoxShape, WholeShape
+from pakati.pakati_core.tiny.cast import CAST, LORAS, lora_of
 from tests.nodes.architectures import FLUX, ROWS, Built
 from tests.nodes.loras import layers_of, random_loha, random_lokr, random_lora, write
 from tests.nodes.sampling import denoise
@@ -512,6 +513,7 @@ def wired(tmp_path_factory):
         words = layers_of(text, lambda path: path.endswith("_proj"))
         write(unet | random_lora(words, seed=seed, name="text_encoders.{}".format), folder / name)
     folder_paths.add_model_folder_path("loras", str(folder), is_default=True)
+    folder_paths.add_model_folder_path("loras", str(LORAS))
     return model, clip
 
 
@@ -539,6 +541,14 @@ def test_node_on_a_whole_canvas_is_the_stock_lora_loader_text_included(wired):
     sun = Region("all", WholeShape(), "a red circle", negative="brick", loras=(("sun.safetensors", 0.8, 0.6),))
     assert off(step(*applied(wired, sun)), wanted) < 1e-4
     assert off(step(wired[0], prompted(wired[1], "a red circle"), prompted(wired[1], "brick")), wanted) > 1e-2
+
+
+@pytest.mark.parametrize("name", CAST)
+def test_no_layer_of_a_shipped_lora_is_left_out(wired, name, caplog):
+    one = Region("a", LEFT, "sand", loras=((lora_of(name).name, 1.0, 1.0),))
+    with caplog.at_level(logging.WARNING):
+        step(*applied(wired, one, global_layers=False))
+    assert not [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
 
 
 def test_a_region_without_a_negative_has_its_lora_under_the_base_negative(wired):
