@@ -74,8 +74,9 @@ def attend_words(attention: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tens
 
 
 def _run(attention, calls: tuple[Call, ...], q: Tensor, k: Tensor, v: Tensor, seen: Tensor) -> Tensor:
+    take_k, take_v = _Taker(k, calls), _Taker(seen, calls)
     parts = [
-        attention(_take(q, (c.queries,)), _take(k, c.keys), _take(v if c.as_text else seen, c.keys), c.bias)
+        attention(_take(q, (c.queries,)), take_k(c), _take(v, c.keys) if c.as_text else take_v(c), c.bias)
         for c in calls
     ]
     if calls[0].queries == slice(0, q.shape[-2]):
@@ -84,6 +85,34 @@ def _run(attention, calls: tuple[Call, ...], q: Tensor, k: Tensor, v: Tensor, se
     for call, part in zip(calls, parts, strict=True):
         out[..., call.queries, :] = part
     return out
+
+
+class _Taker:
+    """Keys or values of each call. What most calls end with is copied once, with room in front for a call's own words:
+    a copy of the image for every region would cost more than the arithmetic that regions save."""
+
+    def __init__(self, x: Tensor, calls: tuple[Call, ...]):
+        self.x, self.buffer, self.room, self.rest = x, None, 0, None
+        sharing = [call.keys for call in calls if len(call.keys) == 2 and not call.as_text]
+        # Where gradients flow, nothing may be written over.
+        if len(sharing) > 1 and not (torch.is_grad_enabled() and x.requires_grad):
+            self.rest = sharing[0][1]
+            self.room = max(_count(words) for words, rest in sharing if rest is self.rest)
+            tail = _take(x, (self.rest,))
+            self.buffer = x.new_empty(*x.shape[:-2], self.room + tail.shape[-2], x.shape[-1])
+            self.buffer[..., self.room :, :] = tail
+
+    def __call__(self, call: Call) -> Tensor:
+        if self.buffer is None or call.as_text or len(call.keys) != 2 or call.keys[1] is not self.rest:
+            return _take(self.x, call.keys)
+        words = _take(self.x, call.keys[:1])
+        start = self.room - words.shape[-2]
+        self.buffer[..., start : self.room, :] = words
+        return self.buffer[..., start:, :]
+
+
+def _count(index: Index) -> int:
+    return index.stop - index.start if isinstance(index, slice) else len(index)
 
 
 def _take(x: Tensor, where: tuple[Index, ...]) -> Tensor:

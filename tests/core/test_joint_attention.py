@@ -109,6 +109,34 @@ def test_grouped_calls_take_no_mask_but_for_the_edge():
     assert all(rows <= 7 for rows, masked in calls if masked)
 
 
+def test_the_image_is_copied_once_for_all_regions():
+    """On a GPU a copy of the image's keys for each region costs as much as what regions add to the arithmetic."""
+    places, sequence = set(), Sequence(0, 9, 9, 60, 69)
+
+    def look(q, k, v, mask):
+        if k.shape[-2] >= 60:
+            places.update((k.untyped_storage().data_ptr(), v.untyped_storage().data_ptr()))
+        return sdpa(q, k, v, mask)
+
+    weights = torch.eye(3).repeat_interleave(20, 1)
+    attend_joint(look, *random_qkv(69), make_plan(weights), Prompts((4, 3, 2)), sequence, 0)
+    assert len(places) == 2
+
+
+@EVERY_WAY
+def test_gradients_flow_through_every_region(dense_keys):
+    plan, sequence = make_plan(shares(9, (0.5, 0.5), 9)), Sequence(0, 7, 7, 20, 27)
+    inputs = [x.requires_grad_() for x in random_qkv(27)]
+    attend_joint(sdpa, *inputs, plan, Prompts((4, 3)), sequence, dense_keys).square().sum().backward()
+    bias = torch.full((27, 27), -torch.inf, dtype=torch.float64)
+    bias[:4, :4] = bias[4:7, 4:7] = bias[7:, 7:] = 0
+    logs = shares(9, (0.5, 0.5), 9).double().log().repeat_interleave(torch.tensor([4, 3]), 0)
+    bias[7:, :7], bias[:7, 7:] = logs.T, logs
+    wanted = [x.requires_grad_() for x in random_qkv(27)]
+    sdpa(*wanted, bias).square().sum().backward()
+    assert all(torch.allclose(one.grad, other.grad) for one, other in zip(inputs, wanted, strict=True))
+
+
 def test_words_nobody_sees_come_back_as_zeros():
     sequence, plan = Sequence(0, 9, 9, 6, 15), make_plan(shares(3, (), 3))
     got = attend_joint(sdpa, *random_qkv(15), plan, Prompts((4, 3), starts=(0, 6)), sequence, 0)

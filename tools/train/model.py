@@ -17,7 +17,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from pakati_core.tiny.captions import caption, region_prompt, setting
 from pakati_core.tiny.words import END, IDS, MAX_LENGTH, START, VOCABULARY, encode_padded
-from pakati_core.tiny.world import Frame, Scene, draw
+from pakati_core.tiny.world import SEEN_PAIRS, Frame, Scene, draw
 
 from .autoencoder import LATENT_CHANNELS, load_patch_encoder, step
 from .data import plain_scene, regional_scene
@@ -27,6 +27,8 @@ from .run import Average, Run, autocast, parser
 WIDTH = 128
 HIDDEN = -1e4  # a prompt's log-weight where it is not seen
 EMPTY = torch.tensor(encode_padded("")[0])
+HARD = {"sun": 3, "moon": 1}  # how much more often: rays and horns come last
+OFTEN = tuple(pair for pair in SEEN_PAIRS for _ in range(1 + HARD.get(pair[0], 0)))
 
 
 def embedded_unet() -> UNet2DConditionModel:
@@ -109,7 +111,7 @@ def _around(thing) -> Frame:
 
 def random_scene(rng: np.random.Generator) -> Scene:
     """Objects stand mostly in the middle of their place, as people draw them."""
-    return regional_scene(rng, stray=0.35) if rng.random() < 0.55 else plain_scene(rng, centred=0.6)
+    return regional_scene(rng, OFTEN, stray=0.35) if rng.random() < 0.55 else plain_scene(rng, OFTEN, centred=0.6)
 
 
 class Pool:
@@ -188,6 +190,7 @@ def main() -> None:
     arguments.add_argument("--early", type=float, default=0.3, help="share of the samples from the noisiest fifth")
     arguments.add_argument("--object-weight", type=float, default=2.0, help="extra loss on objects until --plain-from")
     arguments.add_argument("--plain-from", type=float, default=0.6, help="share of the run without that extra loss")
+    arguments.add_argument("--average", type=float, default=0.9995, help="decay of the weights' moving average")
     args = arguments.parse_args()
     unet, text = embedded_unet(), embedded_text_encoder()
     if args.from_weights:
@@ -198,7 +201,7 @@ def main() -> None:
     bias: dict[int, Tensor] = {}
     unet.set_attn_processor(SeenFrom(bias))
     optimizer = Muon(modules, lr=args.lr)
-    average = Average(modules, 0.9995)
+    average = Average(modules, args.average)
     run = Run("model", args, {"modules": modules, "optimizer": optimizer, "average": average}, save_every=250)
     pool = Pool(load_patch_encoder(args), args.device, args.seed + run.step)
     for side, count in ((128, args.pool), (256, args.pool // 8)):
