@@ -17,7 +17,7 @@ def add_verbs(verbs) -> None:
 def _add_demo(verbs) -> None:
     demo = verbs.add_parser("demo", help="paint the shown layout with the embedded model and check each region")
     demo.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for the results")
-    demo.add_argument("--seed", type=int, default=0)
+    demo.add_argument("--seed", type=int, default=1)
     demo.set_defaults(run=_demo)
 
 
