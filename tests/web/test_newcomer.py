@@ -105,7 +105,7 @@ def test_from_the_template_browser_to_a_picture(browser, host, renderer: str):
     page.mouse.move(shown["x"] + shown["width"] / 2, shown["y"] + shown["height"] / 2)
     page.wait_for_timeout(300)
     assert "brick" in page.locator(".pakati-caption").first.inner_text()
-    assert "seed 1" in page.locator(".pakati-caption").first.inner_text()
+    assert "seed 2" in page.locator(".pakati-caption").first.inner_text()
     print(f"{renderer}: {len(actions)} actions: {', '.join(actions)}")
     assert len(actions) <= 8
     assert errors == []
