@@ -51,6 +51,11 @@ class Call(NamedTuple):
     bias: Tensor | None = None  # [queries, keys], additive
     as_text: bool = False  # words see other words at their plain strength
 
+    @property
+    def shares(self) -> bool:
+        """Sees the words of its own before all that is no word."""
+        return len(self.keys) == 2 and not self.as_text
+
 
 def attend_joint(
     attention: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor,
@@ -74,10 +79,9 @@ def attend_words(attention: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tens
 
 
 def _run(attention, calls: tuple[Call, ...], q: Tensor, k: Tensor, v: Tensor, seen: Tensor) -> Tensor:
-    take_k, take_v = _Taker(k, calls), _Taker(seen, calls)
+    keys, values = _taker(k, calls, q, k, v), _taker(seen, calls, q, k, v)
     parts = [
-        attention(_take(q, (c.queries,)), take_k(c), _take(v, c.keys) if c.as_text else take_v(c), c.bias)
-        for c in calls
+        attention(_take(q, (c.queries,)), keys(c), _take(v, c.keys) if c.as_text else values(c), c.bias) for c in calls
     ]
     if calls[0].queries == slice(0, q.shape[-2]):
         return parts[0]
@@ -87,27 +91,29 @@ def _run(attention, calls: tuple[Call, ...], q: Tensor, k: Tensor, v: Tensor, se
     return out
 
 
-class _Taker:
-    """Keys or values of each call. What most calls end with is copied once, with room in front for a call's own words:
-    a copy of the image for every region would cost more than the arithmetic that regions save."""
+def _taker(x: Tensor, calls: tuple[Call, ...], *inputs: Tensor) -> Callable[[Call], Tensor]:
+    """Takes a call's keys or values from x; not shared where gradients flow, for then nothing may be written over."""
+    sharing = [call.keys for call in calls if call.shares]
+    if len(sharing) < 2 or (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)):
+        return lambda call: _take(x, call.keys)
+    shared = _WordsBefore(x, sharing[0][1], max(_count(words) for words, _ in sharing))
+    return lambda call: shared.take(call.keys[0]) if call.shares else _take(x, call.keys)
 
-    def __init__(self, x: Tensor, calls: tuple[Call, ...]):
-        self.x, self.buffer, self.room, self.rest = x, None, 0, None
-        sharing = [call.keys for call in calls if len(call.keys) == 2 and not call.as_text]
-        # Where gradients flow, nothing may be written over.
-        if len(sharing) > 1 and not (torch.is_grad_enabled() and x.requires_grad):
-            self.rest = sharing[0][1]
-            self.room = max(_count(words) for words, rest in sharing if rest is self.rest)
-            tail = _take(x, (self.rest,))
-            self.buffer = x.new_empty(*x.shape[:-2], self.room + tail.shape[-2], x.shape[-1])
-            self.buffer[..., self.room :, :] = tail
 
-    def __call__(self, call: Call) -> Tensor:
-        if self.buffer is None or call.as_text or len(call.keys) != 2 or call.keys[1] is not self.rest:
-            return _take(self.x, call.keys)
-        words = _take(self.x, call.keys[:1])
-        start = self.room - words.shape[-2]
-        self.buffer[..., start : self.room, :] = words
+class _WordsBefore:
+    """Tokens copied once, with room in front for the words of one call after the other: a copy of the image for every
+    region would cost more than the arithmetic that regions save."""
+
+    def __init__(self, x: Tensor, rest: Index, room: int):
+        self.x, self.room = x, room
+        tail = _take(x, (rest,))
+        self.buffer = x.new_empty(*x.shape[:-2], room + tail.shape[-2], x.shape[-1])
+        self.buffer[..., room:, :] = tail
+
+    def take(self, words: Index) -> Tensor:
+        own = _take(self.x, (words,))
+        start = self.room - own.shape[-2]
+        self.buffer[..., start : self.room, :] = own
         return self.buffer[..., start:, :]
 
 

@@ -111,16 +111,28 @@ def test_grouped_calls_take_no_mask_but_for_the_edge():
 
 def test_the_image_is_copied_once_for_all_regions():
     """On a GPU a copy of the image's keys for each region costs as much as what regions add to the arithmetic."""
-    places, sequence = set(), Sequence(0, 9, 9, 60, 69)
+    seen, sequence = [], Sequence(0, 9, 9, 60, 69)
 
     def look(q, k, v, mask):
         if k.shape[-2] >= 60:
-            places.update((k.untyped_storage().data_ptr(), v.untyped_storage().data_ptr()))
+            seen.extend((k, v))  # held, so that no place is used again
         return sdpa(q, k, v, mask)
 
     weights = torch.eye(3).repeat_interleave(20, 1)
     attend_joint(look, *random_qkv(69), make_plan(weights), Prompts((4, 3, 2)), sequence, 0)
-    assert len(places) == 2
+    assert len(seen) == 6 and len({tensor.untyped_storage().data_ptr() for tensor in seen}) == 2
+
+
+def test_gradients_of_queries_alone_flow_too():
+    plan, sequence = make_plan(torch.eye(3).repeat_interleave(20, 1)), Sequence(0, 9, 9, 60, 69)
+    q, k, v = random_qkv(69)
+
+    def gradient(attention):
+        asked = q.clone().requires_grad_()
+        out = attend_joint(attention, asked, k, v, plan, Prompts((4, 3, 2)), sequence, 0)
+        return torch.autograd.grad(out.square().sum(), asked)[0]
+
+    assert torch.allclose(gradient(sdpa), gradient(lambda q, k, v, mask: sdpa(q, k.clone(), v.clone(), mask)))
 
 
 @EVERY_WAY
