@@ -44,7 +44,7 @@ def states(server, outputs) -> list:
 
 def test_the_canvas_keeps_both_steps_and_only_the_region_differs(states):
     assert [(state.id, state.parent) for state in states] == [(1, None), (2, 1)]
-    assert [state.title for state in states] == ["paint four regions", "a brick wall instead of the night"]
+    assert [state.title for state in states] == ["paint four regions", "checks instead of the night"]
     assert [region.id for region in states[0].regions.regions] == ["night", "beach", "shore", "hill"]
     before, after = (np.asarray(state.image) for state in states)
     changed = (before != after).any(-1)
@@ -56,7 +56,7 @@ def test_the_reader_sees_what_was_asked_for_before_and_after(states):
     from pakati_core.tiny.check import see_regions
 
     first = states[0].regions
-    edited = tuple(replace(r, prompt="brick") if r.id == "night" else r for r in first.regions)
+    edited = tuple(replace(r, prompt="checks") if r.id == "night" else r for r in first.regions)
     for state, layout in zip(states, (first, replace(first, regions=edited))):
         seen = see_regions(state.image, layout)
         assert all(region.right for region in seen.values()), {name: region.text for name, region in seen.items()}

@@ -28,6 +28,7 @@ WIDTH = 128
 HIDDEN = -1e4  # a prompt's log-weight where it is not seen
 EMPTY = torch.tensor(encode_padded("")[0])
 HARD = {"sun": 3, "moon": 1}  # how much more often: rays and horns come last
+FEW = (1, 2, 2, 2, 3, 3, 3)  # regions of a large picture
 OFTEN = tuple(pair for pair in SEEN_PAIRS for _ in range(1 + HARD.get(pair[0], 0)))
 
 
@@ -109,9 +110,16 @@ def _around(thing) -> Frame:
     return Frame(thing.x - thing.radius, thing.y - thing.radius, thing.x + thing.radius, thing.y + thing.radius)
 
 
-def random_scene(rng: np.random.Generator) -> Scene:
-    """Objects stand mostly in the middle of their place, as people draw them."""
-    return regional_scene(rng, OFTEN, stray=0.35) if rng.random() < 0.55 else plain_scene(rng, OFTEN, centred=0.6)
+def scene_for(rng: np.random.Generator, side: int) -> Scene:
+    """Objects stand mostly in the middle of their place, as people draw them.
+
+    At 256x256 large objects in large regions come last, so that they come more often.
+    """
+    regional = rng.random() < (0.55 if side < 256 else 0.8)
+    count = int(rng.choice(FEW)) if side >= 256 and rng.random() < 0.8 else None
+    if regional:
+        return regional_scene(rng, OFTEN, count, stray=0.35)
+    return plain_scene(rng, OFTEN, 1 if count else None, centred=0.6)
 
 
 class Pool:
@@ -122,7 +130,7 @@ class Pool:
         self.groups: dict[tuple[int, int], list[Example]] = {}
 
     def add(self, count: int, side: int, keep: int) -> None:
-        scenes = [random_scene(self.rng) for _ in range(count)]
+        scenes = [scene_for(self.rng, side) for _ in range(count)]
         pictures = torch.from_numpy(np.stack([draw(scene, side) for scene in scenes])).to(self.device)
         with torch.no_grad():
             latents = self.encoder(pictures.permute(0, 3, 1, 2).float().div(255)).half()
@@ -174,13 +182,15 @@ def prepare(examples: list[Example], rng: np.random.Generator, drop: float = 0.1
     return latents, torch.stack(ids), torch.stack(weights), torch.stack([e.objects for e in examples])[:, None]
 
 
-def times(count: int, early: float) -> Tensor:
+def times(count: int, early: float, side: int = 16) -> Tensor:
     """[count] in (0,1): sigmoid(N(0.2, 1)), but a share of them from the noisiest fifth.
 
-    Where objects stand is settled there, and where regions share no cell nothing else says it.
+    Where objects stand is settled there, and where regions share no cell nothing else says it. In twice as many cells
+    along a side the same noise hides half as much (section 5.3.2 of https://arxiv.org/abs/2403.03206).
     """
     usual, noisy = torch.sigmoid(torch.randn(count) + 0.2), 1 - 0.2 * torch.rand(count)
-    return torch.where(torch.rand(count) < early, noisy, usual)
+    t = torch.where(torch.rand(count) < early, noisy, usual)
+    return t * (side / 16) / (1 + t * (side / 16 - 1))
 
 
 def main() -> None:
@@ -204,7 +214,7 @@ def main() -> None:
     average = Average(modules, args.average)
     run = Run("model", args, {"modules": modules, "optimizer": optimizer, "average": average}, save_every=250)
     pool = Pool(load_patch_encoder(args), args.device, args.seed + run.step)
-    for side, count in ((128, args.pool), (256, args.pool // 8)):
+    for side, count in ((128, args.pool), (256, args.pool // 2)):
         for _ in range(0, count, 64):
             pool.add(64, side, keep=count)
     rng = np.random.default_rng(args.seed + run.step)
@@ -212,7 +222,7 @@ def main() -> None:
         examples = pool.batch(args.batch, args.large)
         x0, ids, weights, objects = (part.to(args.device) for part in prepare(examples, rng))
         bias.update(log_weights(weights))
-        t = times(len(x0), args.early).to(args.device)
+        t = times(len(x0), args.early, x0.shape[-1]).to(args.device)
         noise = torch.randn_like(x0)
         xt = torch.lerp(x0, noise, t[:, None, None, None]).to(memory_format=torch.channels_last)
         with autocast(args):
@@ -225,6 +235,7 @@ def main() -> None:
         run.log(loss=error.detach().mean(), objects=(error * objects).detach().sum() / objects.sum().clamp_min(1))
         if number % 2 == 0:
             pool.add(8, 128, keep=args.pool)
+            pool.add(4, 256, keep=args.pool // 2)
 
 
 if __name__ == "__main__":
