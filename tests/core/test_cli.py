@@ -155,7 +155,7 @@ def test_debug_shows_where_it_came_from(tmp_path):
 
 def test_the_demo_writes_its_four_files_and_reads_every_region_right(tmp_path):
     steps = []
-    report = run_demo(DiffusersEngine("pakati-tiny", "cpu"), tmp_path, 0, lambda done, total: steps.append(done))
+    report = run_demo(DiffusersEngine("pakati-tiny", "cpu"), tmp_path, 1, lambda done, total: steps.append(done))
     names = ["contact_sheet.png", "overlay.png", "picture.png", "report.json"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert json.loads((tmp_path / "report.json").read_text()) == report

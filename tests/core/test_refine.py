@@ -399,8 +399,9 @@ def test_the_loop_paints_judges_and_returns_the_best(engine, tmp_path):
     assert np.array_equal(pixels(result)[0], np.asarray(engine.generate(REQUEST).image))
     for made, image in zip(result.history, result.images, strict=True):
         if made.attempt.parent is not None:
-            kept = repaint_mask(image, SCENE, made.attempt.regions).numpy() == 0
-            assert np.array_equal(np.asarray(image)[kept], pixels(result)[made.attempt.parent][kept])
+            parent = result.images[made.attempt.parent]
+            kept = repaint_mask(parent, SCENE, made.attempt.regions).numpy() == 0
+            assert np.array_equal(np.asarray(image)[kept], np.asarray(parent)[kept])
     assert sorted(p.name for p in tmp_path.glob("pass_*.png")) == [f"pass_{i:02}.png" for i in range(4)]
     assert draw_report(result.state, result.images).width > 600
 

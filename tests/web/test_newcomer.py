@@ -92,19 +92,19 @@ def test_from_the_template_browser_to_a_picture(browser, host, renderer: str):
     before = set(host.json("/history"))
     act("choose the ellipse", page.locator('[data-tool="ellipse"]').click)
     act("draw", draw)
-    act("say what it shows", lambda: page.keyboard.type("brick"))
+    act("say what it shows", lambda: page.keyboard.type("checks"))
     act("run", page.get_by_test_id("queue-button").click)
     entry = finished(host, page, before)
     outputs = entry["outputs"]["33"]["images"][0]
     regions = read_edited(entry["prompt"][2]["10"]["inputs"]["layout"])
-    assert [region.prompt for region in regions.regions] == ["night", "sand", "brick"]
+    assert [region.prompt for region in regions.regions] == ["night", "sand", "checks"]
     seen = see_regions(Image.open(io.BytesIO(host.image(outputs))).convert("RGB"), regions)
     assert all(each.right for each in seen.values()), {name: each.text for name, each in seen.items()}
     page.get_by_role("button", name="Pakati: start").click()  # not needed to see the picture, which is in the graph
     shown = page.locator(".pakati-result").bounding_box()
     page.mouse.move(shown["x"] + shown["width"] / 2, shown["y"] + shown["height"] / 2)
     page.wait_for_timeout(300)
-    assert "brick" in page.locator(".pakati-caption").first.inner_text()
+    assert "checks" in page.locator(".pakati-caption").first.inner_text()
     assert "seed 2" in page.locator(".pakati-caption").first.inner_text()
     print(f"{renderer}: {len(actions)} actions: {', '.join(actions)}")
     assert len(actions) <= 8
