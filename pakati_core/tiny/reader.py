@@ -60,9 +60,11 @@ def _disc(finding: Finding) -> Tensor:
 
 
 class _Block(nn.Sequential):
-    def __init__(self, inside: int, outside: int, stride: int = 1):
+    def __init__(self, inside: int, outside: int, stride: int = 1, dilation: int = 1):
         super().__init__(
-            nn.Conv2d(inside, outside, 3, stride, 1, bias=False), nn.BatchNorm2d(outside), nn.ReLU(inplace=True)
+            nn.Conv2d(inside, outside, 3, stride, dilation, dilation, bias=False),
+            nn.BatchNorm2d(outside),
+            nn.ReLU(inplace=True),
         )
 
 
@@ -73,7 +75,8 @@ class ReaderNet(nn.Module):
         super().__init__()
         self.fine = nn.Sequential(_Block(3, 16, 2), _Block(16, 32, 2), _Block(32, 32), _Block(32, 64, 2))
         self.middle = nn.Sequential(_Block(64, 64), _Block(64, 64))
-        self.coarse = nn.Sequential(_Block(64, 96, 2), _Block(96, 96))
+        # dilated, or a cell would not see all of an object that fills most of the picture
+        self.coarse = nn.Sequential(_Block(64, 96, 2), _Block(96, 96, dilation=2))
         self.merge = nn.Sequential(_Block(64 + 96, 64), _Block(64, 64))
         self.head = nn.Conv2d(64, sum(_SPLIT), 1)
 

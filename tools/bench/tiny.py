@@ -27,25 +27,30 @@ from pakati_core.regions import Region, RegionSet
 from pakati_core.shapes import BoxShape, Units
 from pakati_core.tiny.captions import name
 from pakati_core.tiny.check import Wanted, see
-from pakati_core.tiny.reader import GRID, Reader, Reading
+from pakati_core.tiny.reader import GRID, MALFORMED, Finding, Reader, Reading
 from pakati_core.tiny.world import HELD_OUT_PAIRS, PAIRS, SEEN_PAIRS, Frame, Scene, Thing, draw
 from tools.bench.shares import Score, Share
 from tools.train.data import cells, plain_scene, random_material, random_pair
+from tools.train.reader import draw_with_malformed
 
 # --- the reader alone -----------------------------------------------------------------------------------------------
+
+
+def nearest(reading: Reading, thing: Thing) -> Finding | None:
+    near = min(reading.findings, key=lambda f: (f.x - thing.x) ** 2 + (f.y - thing.y) ** 2, default=None)
+    return near if near and (near.x - thing.x) ** 2 + (near.y - thing.y) ** 2 < thing.radius**2 else None
 
 
 def matches(reading: Reading, scene: Scene) -> Iterator[bool]:
     """For each thing of the scene: does the finding nearest to it say what it is?"""
     for thing in scene.things:
-        near = min(reading.findings, key=lambda f: (f.x - thing.x) ** 2 + (f.y - thing.y) ** 2, default=None)
-        close = near is not None and (near.x - thing.x) ** 2 + (near.y - thing.y) ** 2 < thing.radius**2
-        yield bool(near and close and (near.kind, near.colour) == (thing.kind, thing.colour))
+        near = nearest(reading, thing)
+        yield near is not None and (near.kind, near.colour) == (thing.kind, thing.colour)
 
 
 def measure_reader(args: argparse.Namespace) -> Score:
     score, reader, rng = Score(), Reader(), np.random.default_rng(101)
-    vae = DiffusersEngine().parts.vae
+    vae, spoilt = DiffusersEngine().parts.vae, np.random.default_rng(102)
     errors = []
     for _ in tqdm(range(args.count), desc="reader"):
         scene = plain_scene(rng, PAIRS)
@@ -59,6 +64,13 @@ def measure_reader(args: argparse.Namespace) -> Score:
             for right in matches(reading, scene):
                 score.add(f"reader, objects, {label}", right)
             score.add(f"reader, material, {label}", reading.material() == scene.material)
+    for _ in tqdm(range(args.count), desc="reader, malformed"):
+        scene = plain_scene(spoilt, PAIRS)
+        picture = torch.from_numpy(draw_with_malformed(scene, spoilt, share=1.0)[0].copy())[None].float() / 255
+        reading = reader.read(picture)[0]
+        for thing in scene.things:
+            near = nearest(reading, thing)
+            score.add("reader, malformed objects taken for good ones", bool(near and near.kind != MALFORMED))
     print(f"autoencoder: {-10 * np.log10(np.mean(errors)):.2f} dB over {len(errors)} pictures")
     return score
 

@@ -75,7 +75,7 @@ def card(folder: Path, figures: Path, notes: str) -> str:
             "",
             "Again: `python -m tools.train.autoencoder latent`, then `... decoder`, `... encoder`, "
             "`python -m tools.train.model --batch 24 --lr 2.5e-3 --pool 9000`, `python -m tools.train.reader "
-            "--round-trips 6000`, `python -m tools.train.export`. Every one resumes where it was stopped, goes on from "
+            "--repaint 6000`, `python -m tools.train.export`. Every one resumes where it was stopped, goes on from "
             "these weights with `--from-weights pakati_core/tiny/weights`, and takes `--device cuda`. The UNet was "
             "stopped and resumed several times with other shares of large pictures (`--large`), as said below.",
             "",
