@@ -1,5 +1,6 @@
 """The `pakati` command as people call it: a process of its own, its exit code, its sentence, its files."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from pakati_core.cli import main
+from pakati_core.commands import painting
 from pakati_core.demo import run_demo
 from pakati_core.engines.diffusers import DiffusersEngine
 
@@ -153,9 +155,17 @@ def test_debug_shows_where_it_came_from(tmp_path):
     assert done.returncode == 2 and "Traceback" not in done.stderr
 
 
+def default_seed() -> int:
+    parser = argparse.ArgumentParser()
+    painting.add_verbs(parser.add_subparsers())
+    return parser.parse_args(["demo"]).seed
+
+
 def test_the_demo_writes_its_four_files_and_reads_every_region_right(tmp_path):
     steps = []
-    report = run_demo(DiffusersEngine("pakati-tiny", "cpu"), tmp_path, 1, lambda done, total: steps.append(done))
+    report = run_demo(
+        DiffusersEngine("pakati-tiny", "cpu"), tmp_path, default_seed(), lambda done, total: steps.append(done)
+    )
     names = ["contact_sheet.png", "overlay.png", "picture.png", "report.json"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert json.loads((tmp_path / "report.json").read_text()) == report

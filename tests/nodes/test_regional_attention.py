@@ -133,6 +133,10 @@ def test_uncovered_pixels_follow_the_base_prompt(tiny, encode):
     near, far = slice(0, 8), slice(12, 16)
     assert 1.5 * (got - base)[..., far].abs().mean() < (got - brick)[..., far].abs().mean()
     assert 1.5 * (got - brick)[..., near].abs().mean() < (got - base)[..., near].abs().mean()
+    model, positive, negative = apply_regions(tiny[0], tiny[1], encode("night"), encode(""), regions)
+    moved = (denoise(model, positive, negative, x, 0.8) - got)[..., far]
+    expected = (denoise(tiny[0], encode("night"), encode(""), x, 0.8) - base)[..., far]
+    assert 1.5 * (moved - expected).abs().mean() < expected.abs().mean()
 
 
 @pytest.mark.parametrize("height, width", [(9, 13), (1, 1), (16, 31), (5, 64)])

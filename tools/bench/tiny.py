@@ -31,7 +31,7 @@ from pakati_core.tiny.reader import GRID, MALFORMED, Finding, Reader, Reading
 from pakati_core.tiny.world import HELD_OUT_PAIRS, PAIRS, SEEN_PAIRS, Frame, Scene, Thing, draw
 from tools.bench.shares import Score, Share
 from tools.train.data import cells, plain_scene, random_material, random_pair
-from tools.train.reader import draw_with_malformed
+from tools.train.misdrawn import draw_with_malformed
 
 # --- the reader alone -----------------------------------------------------------------------------------------------
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from pakati_core.tiny.world import (
     CLASHES,
     MATERIALS,
+    PAIRS,
     SEEN_PAIRS,
     TEXTURES,
     Frame,
@@ -136,6 +139,31 @@ def regional_scene(
 
 def random_scene(rng: np.random.Generator) -> Scene:
     return regional_scene(rng) if rng.random() < 0.5 else plain_scene(rng)
+
+
+def any_scene(rng: np.random.Generator) -> Scene:
+    """A tenth with one object that is larger than the world draws it: the model's sizes are not exact either."""
+    way = rng.random()
+    if way < 0.1:
+        scene, radius = plain_scene(rng, PAIRS, count=1), rng.uniform(0.3, 0.42)
+        x, y = rng.uniform(radius, 1 - radius, 2)
+        return scene.with_things(*(replace(t, x=float(x), y=float(y), radius=radius) for t in scene.things))
+    return plain_scene(rng, PAIRS) if way < 0.6 else regional_scene(rng, PAIRS)
+
+
+def with_patches(scene: Scene, rng: np.random.Generator) -> Scene:
+    """More round patches, and small free ones beside the objects: what a region without an object looks like.
+
+    Only of textures: a round patch of a plain colour is a circle.
+    """
+    patches = [replace(p, round=p.round or (p.material in TEXTURES and rng.random() < 0.3)) for p in scene.patches]
+    if not patches and rng.random() < 0.3:
+        half = rng.uniform(0.08, 0.22)
+        x, y = rng.uniform(half, 1 - half, 2)
+        if all((x - t.x) ** 2 + (y - t.y) ** 2 > (1.4 * half + t.radius) ** 2 for t in scene.things):
+            frame = Frame(x - half, y - half, x + half, y + half)
+            patches.append(Patch(str(rng.choice(TEXTURES)), frame, round=rng.random() < 0.7))
+    return replace(scene, patches=tuple(patches))
 
 
 def pictures(count: int, side: int, seed: int) -> np.ndarray:

@@ -5,137 +5,23 @@ python -m tools.train.reader --steps 6000
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageDraw, ImageFilter
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pakati_core.tiny.reader import _SPLIT, GRID, MALFORMED, READ_KINDS, SIDE, ReaderNet
-from pakati_core.tiny.world import (
-    COLOURS,
-    KINDS,
-    MATERIALS,
-    PAIRS,
-    TEXTURES,
-    Frame,
-    Patch,
-    Scene,
-    Thing,
-    draw,
-    draw_thing,
-)
+from pakati_core.tiny.reader import _SPLIT, GRID, MALFORMED, READ_KINDS, ReaderNet
+from pakati_core.tiny.world import COLOURS, MATERIALS, Scene
 
 from .autoencoder import step
-from .data import plain_scene, regional_scene
+from .data import any_scene, with_patches
+from .misdrawn import draw_with_malformed
 from .repaint import Repainter
 from .run import Average, Run, autocast, parser
-
-BY_HAND = 0.5  # share of the objects that are drawn less exactly than the world draws them
-
-
-def waved(picture: Image.Image, rng: np.random.Generator, height: float, frequency: float) -> Image.Image:
-    """A square picture with waves of that height (fraction of its side) through its rows and columns."""
-    side = picture.width
-    y, x = np.mgrid[0:side, 0:side] / side
-    phases = rng.uniform(0, 6, 2)
-    dx, dy = (height * np.sin(frequency * along + phase) for along, phase in ((y, phases[0]), (x, phases[1])))
-    rows, columns = (((a + d).clip(0, 0.999) * side).astype(int) for a, d in ((y, dy), (x, dx)))
-    return Image.fromarray(np.asarray(picture)[rows, columns])
-
-
-def stretched(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Other proportions: some rows and columns of a square picture become wider than others, in the same order."""
-
-    def order() -> np.ndarray:
-        knots = np.concatenate([[0], np.cumsum(rng.uniform(0.7, 1.3, 5))])
-        along = np.interp(np.arange(picture.width) / picture.width, knots / knots[-1], np.linspace(0, 1, 6))
-        return (along * picture.width).astype(int)
-
-    return Image.fromarray(np.asarray(picture)[np.ix_(order(), order())])
-
-
-def by_hand(kind: str, colour: tuple[int, int, int], side: int, rng: np.random.Generator) -> Image.Image:
-    """An object as a painter draws it: a little wavy, tilted, soft, of other proportions, and still what it is."""
-    object_ = stretched(draw_thing(kind, colour, 2 * side), rng)
-    object_ = waved(object_, rng, rng.uniform(0, 0.03), rng.uniform(3, 8)).convert("RGBa")
-    object_ = object_.rotate(rng.uniform(-7, 7), Image.Resampling.BILINEAR)
-    object_ = object_.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.06) * side))
-    size = (max(4, round(side * rng.uniform(0.8, 1))), max(4, round(side * rng.uniform(0.8, 1))))
-    return object_.resize(size, Image.Resampling.BOX).convert("RGBA")
-
-
-def malformed_picture(rng: np.random.Generator, colour: tuple[int, int, int], side: int) -> Image.Image:
-    """An object that is none: two halves that do not fit, a bitten shape, a blob, or a thing torn by waves."""
-    kinds = [KINDS[i] for i in rng.choice(len(KINDS), 2, replace=False)]
-    first, second = (draw_thing(kind, colour, side) for kind in kinds)
-    way = rng.integers(4)
-    if way == 1 and kinds[0] in ("circle", "moon"):
-        way = 3  # a bitten circle is a moon
-    if way == 0:
-        cut = int(side * rng.uniform(0.4, 0.6))
-        box = (cut, 0, side, side) if rng.random() < 0.5 else (0, cut, side, side)
-        first.paste(second.crop(box), box)
-    elif way == 1:
-        pen, bite = ImageDraw.Draw(first), side * rng.uniform(0.28, 0.42)
-        x, y = side / 2 + rng.uniform(-0.32, 0.32, 2) * side
-        pen.ellipse((x - bite, y - bite, x + bite, y + bite), fill=(0, 0, 0, 0))
-    elif way == 2:
-        first, angles = Image.new("RGBA", (side, side)), np.sort(rng.uniform(0, 2 * np.pi, 7))
-        radii = rng.uniform(0.2, 0.5, 7) * side
-        points = [(side / 2 + r * np.cos(a), side / 2 + r * np.sin(a)) for a, r in zip(angles, radii, strict=True)]
-        ImageDraw.Draw(first).polygon(points, fill=colour)
-    else:
-        first = waved(first, rng, rng.uniform(0.09, 0.15), rng.uniform(8, 14))
-    return first
-
-
-def draw_with_malformed(scene: Scene, rng: np.random.Generator, share: float) -> tuple[np.ndarray, list[str]]:
-    """The picture, and the kind that the reader should name for each of the scene's things."""
-    ways = [rng.random() for _ in scene.things]
-    drawn = tuple(thing for thing, way in zip(scene.things, ways, strict=True) if way >= share + BY_HAND)
-    picture = Image.fromarray(draw(replace(scene, things=drawn), SIDE))
-    for thing, way in zip(scene.things, ways, strict=True):
-        side, colour = max(8, round(2 * thing.radius * SIDE)), COLOURS[thing.colour]
-        if way < share:
-            _put(picture, malformed_picture(rng, colour, side), thing)
-        elif way < share + BY_HAND:
-            _put(picture, by_hand(thing.kind, colour, side, rng), thing)
-    kinds = [MALFORMED if way < share else thing.kind for thing, way in zip(scene.things, ways, strict=True)]
-    return np.asarray(picture), kinds
-
-
-def _put(picture: Image.Image, object_: Image.Image, thing: Thing) -> None:
-    corner = round(thing.x * SIDE - object_.width / 2), round(thing.y * SIDE - object_.height / 2)
-    picture.paste(object_, corner, object_)
-
-
-def any_scene(rng: np.random.Generator) -> Scene:
-    """A tenth with one object that is larger than the world draws it: the model's sizes are not exact either."""
-    way = rng.random()
-    if way < 0.1:
-        scene, radius = plain_scene(rng, PAIRS, count=1), rng.uniform(0.3, 0.42)
-        x, y = rng.uniform(radius, 1 - radius, 2)
-        return scene.with_things(*(replace(t, x=float(x), y=float(y), radius=radius) for t in scene.things))
-    return plain_scene(rng, PAIRS) if way < 0.6 else regional_scene(rng, PAIRS)
-
-
-def with_patches(scene: Scene, rng: np.random.Generator) -> Scene:
-    """More round patches, and small free ones beside the objects: what a region without an object looks like.
-
-    Only of textures: a round patch of a plain colour is a circle.
-    """
-    patches = [replace(p, round=p.round or (p.material in TEXTURES and rng.random() < 0.3)) for p in scene.patches]
-    if not patches and rng.random() < 0.3:
-        half = rng.uniform(0.08, 0.22)
-        x, y = rng.uniform(half, 1 - half, 2)
-        if all((x - t.x) ** 2 + (y - t.y) ** 2 > (1.4 * half + t.radius) ** 2 for t in scene.things):
-            frame = Frame(x - half, y - half, x + half, y + half)
-            patches.append(Patch(str(rng.choice(TEXTURES)), frame, round=rng.random() < 0.7))
-    return replace(scene, patches=tuple(patches))
 
 
 def targets(scene: Scene, kinds: list[str]) -> tuple[Tensor, Tensor, Tensor]:
@@ -172,20 +58,34 @@ def most_noise(scene: Scene, kinds: list[str]) -> float:
     return 0.15 if MALFORMED in kinds else 0.4
 
 
+@dataclass(frozen=True)
 class Pool:
-    """Labelled pictures as uint8."""
+    """Labelled pictures.  pictures: [N,128,128,3] uint8.  labels: see `targets`.  levels: see `most_noise`."""
 
-    def __init__(self, count: int, seed: int):
-        rng, self.pictures, self.scenes, self.levels, labels = np.random.default_rng(seed), [], [], [], []
+    pictures: Tensor
+    labels: list[Tensor]
+    scenes: list[Scene]
+    levels: Tensor
+
+    @classmethod
+    def drawn(cls, count: int, seed: int) -> Self:
+        rng = np.random.default_rng(seed)
+        pictures, labels, scenes, levels = [], [], [], []
         for _ in range(count):
             scene = with_patches(any_scene(rng), rng)
             picture, kinds = draw_with_malformed(scene, rng, 0.18)
-            self.pictures.append(picture)
-            self.scenes.append(scene)
-            self.levels.append(rng.uniform(0, most_noise(scene, kinds)))
+            pictures.append(picture)
+            scenes.append(scene)
+            levels.append(rng.uniform(0, most_noise(scene, kinds)))
             labels.append(targets(scene, kinds))
-        self.pictures = torch.from_numpy(np.stack(self.pictures))
-        self.labels = [torch.stack(part) for part in zip(*labels, strict=True)]
+        joined = [torch.stack(part) for part in zip(*labels, strict=True)]
+        return cls(torch.from_numpy(np.stack(pictures)), joined, scenes, torch.tensor(levels, dtype=torch.float32))
+
+    def painted_over(self, painter: Repainter, count: int) -> Self:
+        """The first `count` pictures, with the same labels, as the embedded model paints them over."""
+        scenes, levels = self.scenes[:count], self.levels[:count]
+        pictures = painter.paint(self.pictures[:count], scenes, levels)
+        return type(self)(pictures, [part[:count] for part in self.labels], scenes, levels)
 
     def batch(self, rows: Tensor) -> tuple[Tensor, list[Tensor]]:
         return self.pictures[rows].permute(0, 3, 1, 2).float().div(255), [part[rows] for part in self.labels]
@@ -224,15 +124,6 @@ def loss_of(cells: Tensor, labels: list[Tensor]) -> Tensor:
     )
 
 
-def painted_over(pool: Pool, args, count: int) -> Pool:
-    """The first `count` pictures, with the same labels, as the embedded model paints them over."""
-    copy = object.__new__(Pool)
-    copy.labels = [part[:count] for part in pool.labels]
-    levels = torch.tensor(pool.levels[:count], dtype=torch.float32)
-    copy.pictures = Repainter(args, args.seed).paint(pool.pictures[:count], pool.scenes[:count], levels)
-    return copy
-
-
 def main() -> None:
     arguments = parser(__doc__, steps=6000, batch=32, lr=2e-3)
     arguments.add_argument("--pool", type=int, default=16_000)
@@ -244,9 +135,9 @@ def main() -> None:
     optimizer = torch.optim.AdamW(net.parameters(), lr=args.lr, weight_decay=1e-3)
     average = Average(net, 0.998)
     run = Run("reader", args, {"net": net, "optimizer": optimizer, "average": average})
-    pools = [Pool(args.pool, args.seed + run.step)]
+    pools = [Pool.drawn(args.pool, args.seed + run.step)]
     if args.repaint:
-        pools.append(painted_over(pools[0], args, args.repaint))
+        pools.append(pools[0].painted_over(Repainter(args, args.seed), args.repaint))
     for number in run:
         pool = pools[number % len(pools)]
         image, labels = pool.batch(torch.randint(len(pool.pictures), (args.batch,)))
