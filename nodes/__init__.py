@@ -5,14 +5,14 @@ from pathlib import Path
 
 from comfy_api.latest import ComfyExtension, io
 
-from ..pakati_core.tiny.cast import LORAS
+from ..pakati_core.tiny import JOINT_WEIGHTS, cast, styles
 from . import canvas, characters, controls, editor, judge, loras, models, refine, regions
 
 
 class PakatiExtension(ComfyExtension):
     async def on_load(self) -> None:
         register_routes()
-        offer_loras()
+        offer_files()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         groups = (editor, regions, models, canvas, judge, refine, loras, characters, controls)
@@ -35,11 +35,12 @@ def register_routes() -> None:
     routes.register(server.instance.routes, templates.Templates(kept), canvases.Canvases(projects))
 
 
-def offer_loras() -> None:
-    """The embedded model's own, beside those of the user's folders."""
+def offer_files() -> None:
+    """The embedded models' own LoRAs, and the one that stock loaders read, beside those of the user's folders."""
     import folder_paths
 
-    folder_paths.add_model_folder_path("loras", str(LORAS))
+    for kind, folder in (("loras", cast.LORAS), ("loras", styles.LORAS), ("diffusion_models", JOINT_WEIGHTS.parent)):
+        folder_paths.add_model_folder_path(kind, str(folder))
 
 
 def comfy_entrypoint() -> PakatiExtension:

@@ -13,7 +13,7 @@ from ..pakati_core.regions import Region, RegionSet
 from ..pakati_core.shapes import WholeShape
 
 KEY = "pakati_regions"  # in a conditioning, and in transformer_options while sampling
-PADDED_STREAM = "t5xxl"  # the only tokenizer that fills up without a mask that says so
+PADDED_STREAM = "t5xxl"  # the only one of the host's tokenizers that fills up without a mask that says so
 Encoded = tuple[Tensor, int]  # [1,words,C], and the position of the first word in a prompt that is alone
 
 
@@ -88,13 +88,17 @@ def _true_span(words: Tensor, mask: Tensor | None, tokens: dict, clip) -> tuple[
     """Padding of a region's prompt would dilute it: models read it as words that say nothing."""
     if (seen := _span_of(words, mask)) is not None:
         return seen
-    count = words.shape[1]
-    if PADDED_STREAM in tokens:
-        pad = getattr(getattr(clip.tokenizer, PADDED_STREAM, None), "pad_token", 0)
-        last = tokens[PADDED_STREAM][-1]
-        while last and not isinstance(last[-1][0], Tensor) and last[-1][0] == pad:
-            last, count = last[:-1], count - 1
+    stream, pad = _padding(clip.tokenizer)
+    last, count = tokens.get(stream, [[]])[-1], words.shape[1]
+    while last and not isinstance(last[-1][0], Tensor) and last[-1][0] == pad:
+        last, count = last[:-1], count - 1
     return 0, max(1, count)
+
+
+def _padding(tokenizer) -> tuple[str, int]:
+    """Name of the stream that is filled up, and the token that fills it."""
+    own = getattr(tokenizer, "region_padding", None)
+    return own or (PADDED_STREAM, getattr(getattr(tokenizer, PADDED_STREAM, None), "pad_token", 0))
 
 
 def _span_of(words: Tensor, mask: Tensor | None) -> tuple[int, int] | None:

@@ -85,16 +85,20 @@ class Words:
 
 
 class TinyTokenizer(SDTokenizer):
+    row = MAX_LENGTH
+
     def __init__(self, embedding_directory=None, tokenizer_data={}):  # noqa: B006 - the host's signature
         super().__init__(
-            tokenizer_path="", max_length=MAX_LENGTH, embedding_directory=embedding_directory, embedding_size=128,
+            tokenizer_path="", max_length=self.row, embedding_directory=embedding_directory, embedding_size=128,
             embedding_key="clip_pakati_tiny", tokenizer_class=Words, tokenizer_data=tokenizer_data,
         )  # fmt: skip
 
 
 class TinyTokenizers(SD1Tokenizer):
+    tokenizer = TinyTokenizer
+
     def __init__(self, embedding_directory=None, tokenizer_data={}):  # noqa: B006 - the host's signature
-        super().__init__(embedding_directory, tokenizer_data, clip_name="pakati_tiny", tokenizer=TinyTokenizer)
+        super().__init__(embedding_directory, tokenizer_data, clip_name="pakati_tiny", tokenizer=self.tokenizer)
 
 
 class TinyTextModel(comfy.clip_model.CLIPTextModel):
@@ -106,23 +110,28 @@ class TinyTextModel(comfy.clip_model.CLIPTextModel):
 
 
 class TinyTextEncoder(SDClipModel):
+    row = MAX_LENGTH
+
     def __init__(self, device="cpu", dtype=None, model_options={}, **_):  # noqa: B006 - the host's signature
+        config = _json("text_encoder") | {"max_position_embeddings": self.row}
         super().__init__(
-            device=device, dtype=dtype, max_length=MAX_LENGTH, textmodel_json_config=_json("text_encoder"),
-            model_class=TinyTextModel, special_tokens={"start": IDS[START], "end": IDS[END], "pad": IDS[END]},
-            return_projected_pooled=False, model_options=model_options,
+            device=device, dtype=dtype, max_length=self.row, textmodel_json_config=config, model_class=TinyTextModel,
+            special_tokens={"start": IDS[START], "end": IDS[END], "pad": IDS[END]}, return_projected_pooled=False,
+            model_options=model_options,
         )  # fmt: skip
 
 
 class TinyClip(SD1ClipModel):
+    encoder = TinyTextEncoder
+
     def __init__(self, device="cpu", dtype=None, model_options={}):  # noqa: B006 - the host's signature
-        super().__init__(device, dtype, model_options, clip_name="pakati_tiny", clip_model=TinyTextEncoder)
+        super().__init__(device, dtype, model_options, clip_name="pakati_tiny", clip_model=self.encoder)
 
 
 def load_tiny():
     """MODEL, CLIP, VAE. Raises ModelError where the embedded files are missing or damaged."""
     try:
-        return _load_unet(), _load_clip(), _load_vae()
+        return _load_unet(), load_clip(), comfy.sd.VAE(sd=vae_weights())
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as exc:
         raise ModelError(
             f"the embedded model in {WEIGHTS} is missing or damaged ({exc}); install Pakati again"
@@ -148,25 +157,28 @@ def _load_unet():
     return comfy.model_patcher.ModelPatcher(model, device, comfy.model_management.unet_offload_device())
 
 
-def _load_clip():
+def load_clip(tokenizers: type[SD1Tokenizer] = TinyTokenizers, encoders: type[TinyClip] = TinyClip):
     weights = _tensors("text_encoder", "model.safetensors")
     weights = {
         name if name.startswith("text_model.") else f"text_model.{name}": value for name, value in weights.items()
     }
     weights = {name: value for name, value in weights.items() if not name.endswith("position_ids")}
+    positions = "text_model.embeddings.position_embedding.weight"
+    weights[positions] = weights[positions][: encoders.encoder.row]
 
     class Target:
         params: dict = {}
-        clip, tokenizer = TinyClip, TinyTokenizers
+        clip, tokenizer = encoders, tokenizers
 
     return comfy.sd.CLIP(Target, state_dict=[weights], parameters=sum(value.numel() for value in weights.values()))
 
 
-def _load_vae():
+def vae_weights() -> dict[str, torch.Tensor]:
+    """The embedded autoencoder's, in the host's names."""
     weights = _tensors("vae", "diffusion_pytorch_model.safetensors")
     # diffusers counts the layers, the host's decoder begins with a clamp that has no weights
     names = {}
     for name in weights:
         half, _, layer, rest = name.split(".", 3)
         names[name] = f"taesd_{half}.{int(layer) + (half == 'decoder')}.{rest}"
-    return comfy.sd.VAE(sd={names[name]: value for name, value in weights.items()})
+    return {names[name]: value for name, value in weights.items()}

@@ -3,3 +3,4 @@
 from pathlib import Path
 
 WEIGHTS = Path(__file__).parent / "weights"
+JOINT_WEIGHTS = Path(__file__).parent / "dit" / "pakati-tiny-dit.safetensors"

@@ -31,8 +31,8 @@ from pakati_core.regions import Region, RegionSet
 from pakati_core.shapes import BoxShape
 from pakati_core.tiny.check import Wanted, see
 from pakati_core.tiny.reader import GRID, Reader
+from tools.bench.layouts import random_layout
 from tools.bench.shares import Share
-from tools.bench.tiny import random_layout
 
 SHARES = {"1/16": 1 / 16, "1/8": 1 / 8, "1/4": 1 / 4, "1/2": 1 / 2}
 ALLOWED = 0.15  # above the share of the canvas

@@ -24,6 +24,7 @@ from pakati_core.tiny.cast import CAST, lora_of
 from pakati_core.tiny.heads import LOOKS, Look, Pose, draw_head, is_held_out
 from pakati_core.tiny.world import MATERIALS
 from tools.bench.shares import Score
+from tools.bench.sheets import save_sheet
 from tools.train.data import random_material
 
 REFERENCES, STRANGERS, SIDE, WEIGHT = 8, 300, 128, 1.0
@@ -84,7 +85,7 @@ def measure_single(args: argparse.Namespace) -> Score:
                 same = recognise(image, who, embedder).match == Match.same
                 score.add(f"{name}'s LoRA passes {asked}'s filter", same)
         loader.unload_all_loras()
-    _sheet(shown[:12] + shown[args.count : args.count + 12], args.out / "single.png")
+    save_sheet(shown[:12] + shown[args.count : args.count + 12], args.out / "single.png")
     return score
 
 
@@ -105,7 +106,7 @@ def measure_two(args: argparse.Namespace) -> Score:
         right = sides == {order[0]: "left", order[1]: "right"}
         score.add("two LoRAs in two regions, assigned right", right)
         score.add("... and both pass their filters", right and all(one.match == Match.same for one in found))
-    _sheet(shown[:24], args.out / "two.png")
+    save_sheet(shown[:24], args.out / "two.png")
     return score
 
 
@@ -137,15 +138,6 @@ def _painter_of_two():
         return image_to_pil(stock.VAEDecode().decode(vae, sampled)[0])
 
     return paint
-
-
-def _sheet(images: list[Image.Image], path: Path, columns: int = 12) -> None:
-    width, height = images[0].size
-    sheet = Image.new("RGB", (columns * width, -(-len(images) // columns) * height), "white")
-    for number, image in enumerate(images):
-        sheet.paste(image, (number % columns * width, number // columns * height))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path)
 
 
 SECTIONS = {"verification": measure_verification, "single": measure_single, "two": measure_two}

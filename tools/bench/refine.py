@@ -36,8 +36,8 @@ from pakati_core.lettering import font
 from pakati_core.masks import bounds_of
 from pakati_core.refine import Attempt, Config, IterativeRefinementEngine, Route, is_better, seed_of
 from pakati_core.regions import RegionSet
+from tools.bench.layouts import random_layout
 from tools.bench.shares import Share
-from tools.bench.tiny import random_layout
 
 
 def right_after(verdicts: list[Verdict]) -> list[bool]:

@@ -15,8 +15,11 @@ from diffusers import AutoencoderTiny, FlowMatchEulerDiscreteScheduler
 from safetensors.torch import save_file
 from torch import nn
 
+from pakati_core.tiny import JOINT_WEIGHTS
+
 from .autoencoder import PATCH_ENCODER, crops, embedded_autoencoder, load_patch_encoder
 from .data import pictures
+from .flux_net import host_layout
 from .model import embedded_text_encoder, embedded_unet
 
 
@@ -71,12 +74,20 @@ def export_reader(args) -> None:
     save_file({name: value.contiguous() for name, value in halves.items()}, args.to / "reader.safetensors")
 
 
+def export_dit(args) -> None:
+    weights = {name: value.half().contiguous() for name, value in host_layout(averaged(args.folder, "dit")).items()}
+    JOINT_WEIGHTS.parent.mkdir(exist_ok=True)
+    save_file(weights, JOINT_WEIGHTS, {"format": "pt", "modelspec.title": "pakati-tiny-dit"})
+    print(f"{JOINT_WEIGHTS.name}: {JOINT_WEIGHTS.stat().st_size / 1e6:.2f} MB")
+
+
 PARTS = {
     "model": export_model,
     "autoencoder": export_autoencoder,
     "latent space": export_latent_space,
     "preview": export_preview,
     "reader": export_reader,
+    "dit": export_dit,
 }
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ so that it can act in one region alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -60,10 +61,11 @@ class Place(NamedTuple):
 class Adapter(nn.Module):
     """y = Wx + up down x at every layer that it touches, by hooks: no weight of the model changes."""
 
-    def __init__(self, unet: nn.Module, rank: int):
+    def __init__(self, network: nn.Module, rank: int, is_touched: Callable[[str, nn.Module], bool] | None = None):
         super().__init__()
         self.active, self.place = True, None
-        layers = {name: layer for name, layer in unet.named_modules() if _is_touched(name, layer)}
+        is_touched = is_touched or touched_in_unet
+        layers = {name: layer for name, layer in network.named_modules() if is_touched(name, layer)}
         self.names = list(layers)
         shapes = [layer.weight.shape for layer in layers.values()]
         self.down = nn.ParameterList(
@@ -97,7 +99,7 @@ class Adapter(nn.Module):
         save_file(tensors, path, {"format": "pt", "modelspec.title": title})
 
 
-def _is_touched(name: str, layer: nn.Module) -> bool:
+def touched_in_unet(name: str, layer: nn.Module) -> bool:
     if ".attentions." in name:
         return isinstance(layer, nn.Linear | nn.Conv2d)
     return ".resnets." in name and isinstance(layer, nn.Conv2d)

@@ -8,6 +8,8 @@ its own frame, by the same additive log-weights that regional attention uses.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -125,13 +127,18 @@ def scene_for(rng: np.random.Generator, side: int) -> Scene:
 class Pool:
     """Scenes with their latents, grouped by (side, number of frames) so that a batch needs no padding prompts."""
 
-    def __init__(self, encoder: nn.Module, device: str, seed: int):
-        self.encoder, self.device, self.rng = encoder, device, np.random.default_rng(seed)
+    def __init__(
+        self, encoder: nn.Module, device: str, seed: int,
+        scene: Callable[[np.random.Generator, int], Scene] = scene_for,
+        picture: Callable[[Scene, int], np.ndarray] = draw,
+    ):  # fmt: skip
+        self.encoder, self.device, self.scene, self.picture = encoder, device, scene, picture
+        self.rng = np.random.default_rng(seed)
         self.groups: dict[tuple[int, int], list[Example]] = {}
 
     def add(self, count: int, side: int, keep: int) -> None:
-        scenes = [scene_for(self.rng, side) for _ in range(count)]
-        pictures = torch.from_numpy(np.stack([draw(scene, side) for scene in scenes])).to(self.device)
+        scenes = [self.scene(self.rng, side) for _ in range(count)]
+        pictures = torch.from_numpy(np.stack([self.picture(scene, side) for scene in scenes])).to(self.device)
         with torch.no_grad():
             latents = self.encoder(pictures.permute(0, 3, 1, 2).float().div(255)).half()
         for scene, latent in zip(scenes, latents, strict=True):

@@ -10,25 +10,39 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+FAST = torch.cuda.is_available() or torch.cpu._is_amx_tile_supported()  # matrix units for bfloat16
+
+
+A, B, C = 3.4445, -4.7750, 2.0315  # of the quintic Newton-Schulz iteration
+
 
 def orthogonalised(matrices: Tensor, steps: int = 5) -> Tensor:
-    """[N,rows,columns] -> the nearest semi-orthogonal matrices, roughly, by a quintic Newton-Schulz iteration.
-
-    Iterated on the small Gram matrices: all factors are polynomials of the first one and commute, so the large
-    matrices are touched only twice.
-    """
-    a, b, c = 3.4445, -4.7750, 2.0315
+    """[N,rows,columns] -> the nearest semi-orthogonal matrices, roughly, by a quintic Newton-Schulz iteration."""
     x = matrices / (matrices.flatten(1).norm(dim=1)[:, None, None] + 1e-7)
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
+    x = _in_bfloat16(x, steps) if FAST else _by_gram(x, steps)
+    return x.mT if tall else x
+
+
+def _by_gram(x: Tensor, steps: int) -> Tensor:
+    """Iterated on the small Gram matrices: all factors are polynomials of the first one and commute, so the large
+    matrices are touched only twice. In bfloat16 it would drift where the rank is low."""
     gram = x @ x.mT
     eye = torch.eye(gram.shape[1], device=x.device, dtype=x.dtype)
     total = eye.expand_as(gram)
     for _ in range(steps):
-        factor = a * eye + b * gram + c * gram @ gram
+        factor = A * eye + B * gram + C * gram @ gram
         total, gram = factor @ total, factor @ gram @ factor
-    x = total @ x
-    return x.mT if tall else x
+    return total @ x
+
+
+def _in_bfloat16(x: Tensor, steps: int) -> Tensor:
+    dtype, x = x.dtype, x.bfloat16()
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = A * x + (B * gram + C * gram @ gram) @ x
+    return x.to(dtype)
 
 
 class Muon(torch.optim.Optimizer):
