@@ -12,7 +12,8 @@ from scipy.ndimage import median_filter
 
 PERIOD, CONTRAST, DARK = 16, 80.0, 90.0
 WINDOW = 32  # pixels in which waves are measured, so that light and dark places do not cancel each other out
-HATCHED_FROM, DOTTED_FROM = 0.1, 0.09
+DRAWN = {"hatched": 0.65, "dotted": 0.7}  # what the measurements below say of drawn pictures, about
+SHOWN_FROM = 0.15  # share of that; drawn pictures without any style stay below
 GREY = np.array([0.299, 0.587, 0.114])
 
 
@@ -36,11 +37,11 @@ def in_style(picture: np.ndarray, style: str) -> np.ndarray:
 
 
 def style_of(picture: np.ndarray, inside: np.ndarray) -> str | None:
-    """The style that [H,W,3] shows where inside ([H,W] bool) holds."""
+    """The style that [H,W,3] shows most of where inside ([H,W] bool) holds."""
     grey = picture.astype(float) @ GREY
-    if hatching(grey, inside) > HATCHED_FROM:
-        return "hatched"
-    return "dotted" if dots(grey, inside) > DOTTED_FROM else None
+    shown = {"hatched": hatching(grey, inside) / DRAWN["hatched"], "dotted": dots(grey, inside) / DRAWN["dotted"]}
+    strongest = max(shown, key=lambda style: shown[style])
+    return strongest if shown[strongest] > SHOWN_FROM else None
 
 
 def hatching(grey: np.ndarray, inside: np.ndarray) -> float:
