@@ -88,8 +88,8 @@ def _true_span(words: Tensor, mask: Tensor | None, tokens: dict, clip) -> tuple[
     """Padding of a region's prompt would dilute it: models read it as words that say nothing."""
     if (seen := _span_of(words, mask)) is not None:
         return seen
-    stream, pad = _padding(clip.tokenizer)
-    last, count = tokens.get(stream, [[]])[-1], words.shape[1]
+    stream, pad = _padding(getattr(clip, "tokenizer", None))
+    last, count = tokens[stream][-1] if stream in tokens else [], words.shape[1]
     while last and not isinstance(last[-1][0], Tensor) and last[-1][0] == pad:
         last, count = last[:-1], count - 1
     return 0, max(1, count)

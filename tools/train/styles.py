@@ -13,7 +13,7 @@ from scipy.ndimage import median_filter
 PERIOD, CONTRAST, DARK = 16, 80.0, 90.0
 WINDOW = 32  # pixels in which waves are measured, so that light and dark places do not cancel each other out
 DRAWN = {"hatched": 0.65, "dotted": 0.7}  # what the measurements below say of drawn pictures, about
-SHOWN_FROM = 0.15  # share of that; drawn pictures without any style stay below
+SHOWN_FROM = {"hatched": 0.25, "dotted": 0.15}  # shares of that; drawn pictures without any style stay below
 GREY = np.array([0.299, 0.587, 0.114])
 
 
@@ -41,7 +41,7 @@ def style_of(picture: np.ndarray, inside: np.ndarray) -> str | None:
     grey = picture.astype(float) @ GREY
     shown = {"hatched": hatching(grey, inside) / DRAWN["hatched"], "dotted": dots(grey, inside) / DRAWN["dotted"]}
     strongest = max(shown, key=lambda style: shown[style])
-    return strongest if shown[strongest] > SHOWN_FROM else None
+    return strongest if shown[strongest] > SHOWN_FROM[strongest] else None
 
 
 def hatching(grey: np.ndarray, inside: np.ndarray) -> float:
