@@ -34,6 +34,15 @@ def route_for(check: Check, available: tuple[str, ...]) -> Route:
     return route
 
 
+def _cause(check: Check, verdict: Verdict) -> Check:
+    """What has to be repaired for this one: a square that is not there is not made blue, but painted."""
+    wrong, seen = {other.id: other for other in verdict.failed}, {check.id}
+    while missing := [need for need in check.needs if need in wrong and need not in seen]:
+        check = wrong[missing[0]]
+        seen.add(check.id)
+    return check
+
+
 def next_way(state: State, verdict: Verdict) -> Way:
     """The first way, gravest first, that has not just failed twice in a row."""
     ways = [*_ways(state, verdict), *_last_resorts(state, verdict)]
@@ -47,7 +56,7 @@ def _ways(state: State, verdict: Verdict) -> list[Way]:
         return []
     by_route: dict[Route, list[Check]] = {}
     for check in failed:
-        by_route.setdefault(route_for(check, available), []).append(check)
+        by_route.setdefault(route_for(_cause(check, verdict), available), []).append(check)
     if 2 * len(failed) > len(verdict.checks) and Route.resample in available and not _resampled_in_vain(state):
         by_route = {Route.resample: list(failed)} | {r: c for r, c in by_route.items() if r != Route.resample}
         ordered = list(by_route)

@@ -196,6 +196,24 @@ def test_criterion_7_each_class_of_issue_takes_its_route(kind, local):
     assert attempt.checks == ("q0",)
 
 
+def test_what_cannot_be_right_without_another_takes_the_others_route():
+    """A square that is not there is not made blue by repainting what stands out."""
+    square = Check("q0", "Is there a square?", "object", None, 0.1)
+    blue = Check("q1", "Is it blue?", "attribute", None, 0.1, needs=("q0",))
+    left = Check("q2", "Is the blue one on the left?", "relation", None, 0.1, needs=("q1", "q0"))
+    right = [Check(f"q{i}", "?", "object", None, 0.9) for i in range(3, 7)]
+
+    def attempt_after(*checks):
+        return step(State.begin(Config(routes=ALL)), Verdict((*checks, *right))).attempt
+
+    missing = attempt_after(square, blue, left)
+    assert (missing.route, missing.checks) == (Route.resample, ("q0", "q1", "q2"))
+    there = attempt_after(replace(square, p_yes=0.9), replace(blue, weight=2.0))
+    assert (there.route, there.checks) == (Route.inpaint, ("q1",))
+    there = attempt_after(replace(square, p_yes=0.9), replace(blue, p_yes=0.9), left)
+    assert (there.route, there.checks) == (Route.structure, ("q2",))
+
+
 def test_criterion_7_most_of_it_wrong_begins_anew():
     made = verdict([0.1, 0.1, 0.1, 0.9], regions=("a", "b", "c", "d"))
     attempt = step(State.begin(Config(routes=ALL)), made).attempt

@@ -5,11 +5,12 @@
     python -m tools.bench.regional --peer PATH          also another pack's node, from a folder with that pack
     python -m tools.bench.regional --methods LoRAs --regions 2    a LoRA of rank 32 on each half
     python -m tools.bench.regional --strategies         also one masked call against a call for each group
+    python -m tools.bench.regional --full --dtype bfloat16    a CPU with matrix units of that type times whole models
     python -m tools.bench.regional --flops              the arithmetic at full size, which needs no weights and no GPU
 
 Each step is timed in the same round as the plain prompt; printed is the median of the ratios. Random weights have the
-true cost. On a GPU models have their full size; on the CPU their full width and number of tokens, and less depth, and
-the seconds are those of the processor.
+true cost. On a GPU models have their full size in bfloat16; on the CPU, unless told otherwise, their full width and
+number of tokens in float32, and less depth, and the seconds are those of the processor.
 Written are DIR/regional.json and DIR/regional.svg. It runs in ComfyUI's Python.
 """
 
@@ -55,6 +56,8 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="of the weights; else bfloat16 on a GPU only")
+    parser.add_argument("--full", action="store_true", help="full depth on the CPU, too")
     parser.add_argument("--models", nargs="*", default=["SDXL", "Flux.1"], choices=FAMILIES)
     parser.add_argument("--regions", type=int, nargs="*", default=[0, 2, 4, 8, 16])
     parser.add_argument("--methods", nargs="*", default=["SetMask", "Pakati"], choices=[*METHODS][1:])
@@ -75,11 +78,12 @@ def describe(device: str) -> str:
 
 
 def _time(name: str, chosen: dict[str, Method], device: str, args: argparse.Namespace) -> Iterator[dict]:
-    full = device.startswith("cuda")
+    on_gpu = device.startswith("cuda")
     family = FAMILIES[name]
-    patcher = family.make(device, torch.bfloat16 if full else torch.float32, reduced=not full)
+    dtype = getattr(torch, args.dtype or ("bfloat16" if on_gpu else "float32"))
+    patcher = family.make(device, dtype, reduced=not (on_gpu or args.full))
     x = family.latents(args.side or family.side, device)
-    print(f"\n{name}, {_size(patcher)}, {x.shape[-1] * family.cell} pixels a side", flush=True)
+    print(f"\n{name}, {_size(patcher)}, {dtype}, {x.shape[-1] * family.cell} pixels a side", flush=True)
     for backend in args.backends:
         wired = _with_backend(patcher, backend)
         if wired is None:
