@@ -21,6 +21,7 @@ from ..pakati_core.attention import (
     attend_word_rows,
     join_prompts,
     join_shared,
+    joined_length,
     make_rows,
     unet_levels,
     unmistakable_length,
@@ -156,11 +157,12 @@ def _rows(sampling, x, t, context, options: dict) -> list[Rows]:
 def _join_keys(model, family: Architecture, rows, latent, context, options: dict, kwargs: dict):
     """For models that read words by cross-attention."""
     grid = family.grid(model.diffusion_model, *latent) if family.patch else latent
-    length = unmistakable_length(max(row.prompts.total for row in rows), *grid)
+    base, length = context.shape[1], unmistakable_length(joined_length(rows), *grid)
+    context, rows = join_prompts(context, rows, length)
     words = WordsRead(length, rows[-1].stop)
     override = CrossOverride(rows, words, grid, options.get("optimized_attention_override"))
-    options = beside_patches({**options, "optimized_attention_override": override}, words, context.shape[1])
-    return join_prompts(context, rows, length), RegionalCall(rows, grid, latent, keys=length), options
+    options = beside_patches({**options, "optimized_attention_override": override}, words, base)
+    return context, RegionalCall(rows, grid, latent, base=base, keys=length), options
 
 
 def _join_sequence(model, family: Architecture, rows, latent, context, options: dict, kwargs: dict):

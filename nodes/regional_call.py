@@ -6,6 +6,9 @@ from contextvars import ContextVar
 from enum import StrEnum
 from typing import NamedTuple
 
+import torch
+from torch import Tensor
+
 from ..pakati_core.attention import Joined, Rows, Sequence, unet_levels
 
 
@@ -26,7 +29,8 @@ class RegionalCall(NamedTuple):
     latent: tuple[int, int]
     before: int = 0  # tokens before the words
     joined: Joined | None = None
-    keys: int = 0  # words, where they are read by cross-attention
+    base: int = 0  # words of a base prompt, and
+    keys: int = 0  # of a row of the batch in all, where they are read by cross-attention
     image_last: bool = False  # other tokens may stand between words and image
 
     @property
@@ -41,6 +45,13 @@ class RegionalCall(NamedTuple):
     def grids(self) -> list[tuple[int, int]]:
         """All that the model has; a model whose tokens are cells of the latent has smaller ones too."""
         return unet_levels(*self.grid) if self.joined is None and self.grid == self.latent else [self.grid]
+
+    def shared_words(self, row: Rows, number: int, tokens: int) -> Tensor:
+        """Where a region's words lie among the `tokens` of all rows, one row after another: the rows hold them
+        together where they are read by cross-attention."""
+        start, length = row.prompts.span(number)
+        at, room = torch.arange(start, start + length), self.keys - self.base
+        return at // room * tokens + self.base + at % room
 
     def sequence(self, stream: Stream, tokens: int) -> tuple[Sequence, tuple[int, int]] | None:
         """Where words and pixels lie among so many tokens, and the grid of the pixels; None: these are not they."""

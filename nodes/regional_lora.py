@@ -20,7 +20,7 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..pakati_core.attention import Rows, Window, image_window, token_gate
+from ..pakati_core.attention import Gate, Rows, Window, image_window, token_gate
 from ..pakati_core.errors import PakatiError
 from .architectures import architecture_of
 from .lora_files import NETWORK, Part, parts_of
@@ -130,6 +130,8 @@ def _uses(rows: list[Rows], parts: dict[str, list[Part]]) -> Iterator[Use]:
 def _add_to_tokens(layer: nn.Linear, x: Tensor, out: Tensor, call: RegionalCall, stream: Stream, uses: list[Use]):
     """None where these are no tokens."""
     tokens, added = _tokens(x, call, stream), _tokens(out, call, stream)
+    if stream == Stream.words and call.joined is None and tokens is not None:
+        return _add_to_shared_words(tokens, added, call, uses).reshape(out.shape)
     place = None if tokens is None else call.sequence(stream, tokens.shape[1])
     if place is None:
         return None
@@ -140,10 +142,22 @@ def _add_to_tokens(layer: nn.Linear, x: Tensor, out: Tensor, call: RegionalCall,
         if gate is not None:
             mine, theirs = tokens[row.start : row.stop], added[row.start : row.stop]
             mine = mine[:, gate.tokens] if isinstance(gate.tokens, slice) else mine.index_select(1, gate.tokens)
-            for part, strength in used:
-                delta = part.delta.linear(_narrowed(mine, -1, part.inputs)) * strength
-                _add(_narrowed(theirs, -1, part.outputs), gate, delta)
+            _add_parts(mine, theirs, gate, used)
     return added.reshape(out.shape)
+
+
+def _add_to_shared_words(tokens: Tensor, added: Tensor, call: RegionalCall, uses: list[Use]) -> Tensor:
+    count, tokens, all_added = tokens.shape[1], tokens.flatten(0, 1), added.view(1, -1, *added.shape[2:])
+    for row, number, used in uses:
+        at = call.shared_words(row, number, count).to(tokens.device)
+        _add_parts(tokens.index_select(0, at)[None], all_added, Gate(at, None), used)
+    return added
+
+
+def _add_parts(mine: Tensor, theirs: Tensor, gate: Gate, used: list[tuple[Part, float]]) -> None:
+    for part, strength in used:
+        delta = part.delta.linear(_narrowed(mine, -1, part.inputs)) * strength
+        _add(_narrowed(theirs, -1, part.outputs), gate, delta)
 
 
 def _tokens(x: Tensor, call: RegionalCall, stream: Stream) -> Tensor | None:
@@ -155,7 +169,7 @@ def _tokens(x: Tensor, call: RegionalCall, stream: Stream) -> Tensor | None:
     return x if stream == Stream.words else x.flatten(1, -2)
 
 
-def _add(out: Tensor, gate, delta: Tensor) -> None:
+def _add(out: Tensor, gate: Gate, delta: Tensor) -> None:
     """In place. out: [B,tokens,...,C]; delta: [B,gated tokens,...,C]."""
     if gate.share is not None:
         delta = delta * gate.share.to(delta).reshape(-1, *(1,) * (delta.ndim - 2))

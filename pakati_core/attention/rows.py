@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .attend import Prompts, attend, own_keys
+from .attend import Prompts, attend
 from .joint import Sequence, attend_joint, attend_words
 from .text import Frame, RegionalText
 
@@ -34,15 +34,31 @@ def make_rows(
     return Rows(start, stop, Prompts(lengths, text.strengths(active)), text, active, frame)
 
 
-def join_prompts(context: Tensor, rows: list[Rows], length: int) -> Tensor:
-    """[B,base,C] -> [B,length,C]: each row's base prompt, then its active regions' prompts, then zeros."""
-    joined = context.new_zeros(context.shape[0], length, context.shape[2])
-    joined[:, : context.shape[1]] = context
+def joined_length(rows: list[Rows]) -> int:
+    """How many words each row of a batch gets, at least: its base prompt, and its part of all regions' prompts."""
+    words = sum(sum(row.prompts.lengths[1:]) for row in rows)
+    return rows[0].prompts.lengths[0] + -(-words // rows[-1].stop)
+
+
+def join_prompts(context: Tensor, rows: list[Rows], length: int) -> tuple[Tensor, list[Rows]]:
+    """[B,base,C] -> [B,length,C]: each row's base prompt, then its part of the regions' prompts, then zeros.
+
+    The rows hold the regions' prompts together, each conditioning's once: those of several pictures are the same, and
+    a negative without regions would carry as many words of padding. What comes back with it are the rows, whose
+    regions' prompts start where they lie in the rows' parts, one after the other.
+    """
+    (batch, base, channels), placed, pieces, end = context.shape, [], [], 0
     for row in rows:
-        if row.text is not None:
-            prompts = torch.cat([row.text.prompts[name].to(context) for name in row.active], dim=1)
-            joined[row.start : row.stop, context.shape[1] : row.prompts.total] = prompts
-    return joined
+        starts = [0]
+        for prompt in [row.text.prompts[name] for name in row.active] if row.text else ():
+            pieces.append(prompt.to(context)[0])
+            starts.append(end)
+            end += len(pieces[-1])
+        placed.append(row._replace(prompts=row.prompts._replace(starts=tuple(starts))))
+    shared = context.new_zeros(batch * (length - base), channels)
+    if pieces:
+        shared[:end] = torch.cat(pieces)
+    return torch.cat([context, shared.view(batch, length - base, channels)], 1), placed
 
 
 class Joined(NamedTuple):
@@ -145,16 +161,37 @@ def attend_rows(
     attention: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, rows: list[Rows], grid: tuple[int, int],
     common: int = 0,
 ) -> Tensor:  # fmt: skip
-    """`attend` for each conditioning of a batch; the batch is dimension 0, tokens are dimension -2."""
-    parts = []
+    """`attend` for each conditioning of a batch whose prompts `join_prompts` joined.
+
+    The batch is dimension 0, tokens are dimension -2; all see the last `common` keys of their row.
+    """
+    parts, base = [], rows[0].prompts.lengths[0]
+    keys, values = _Held(k, base, common), _Held(v, base, common)
     for row in rows:
-        q_, k_, v_ = (part[row.start : row.stop] for part in (q, k, v))
+        q_, k_, v_ = q[row.start : row.stop], keys.of(row), values.of(row)
         if row.text is None or row.frame is None:
-            parts.append(attention(q_, *own_keys(k_, v_, 0, row.prompts.lengths[0], common), None))
+            parts.append(attention(q_, k_, v_, None))
         else:
             plan = row.text.plan(row.active, row.frame, grid, q.device)
-            parts.append(attend(attention, q_, k_, v_, plan, row.prompts, common=common))
+            parts.append(attend(attention, q_, k_, v_, plan, row.prompts._replace(starts=()), common=common))
     return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+
+class _Held:
+    """Keys or values of joined prompts."""
+
+    def __init__(self, x: Tensor, base: int, common: int):
+        last = x.shape[-2] - common
+        self.base, self.common = x[..., :base, :], x[..., last:, :]
+        self.shared = x[..., base:last, :].movedim(0, -3).flatten(-3, -2)[None]
+
+    def of(self, row: Rows) -> Tensor:
+        """The row's prompts, one after the other, and what is common."""
+        here = slice(row.start, row.stop)
+        own, common = self.base[here], self.common[here]
+        spans = [row.prompts.span(number) for number in range(1, len(row.prompts.lengths))]
+        shared = [self.shared.narrow(-2, *span).expand(len(own), *(-1,) * (own.ndim - 1)) for span in spans]
+        return torch.cat([own, *shared, common], -2) if shared or common.shape[-2] else own
 
 
 def unet_levels(height: int, width: int) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from ..attention import Frame, RegionalText, join_prompts, make_rows
+from ..attention import Frame, RegionalText, join_prompts, joined_length, make_rows
 from ..errors import ShapeError, warn
 from ..masks import to_grid
 from ..regions import Region
@@ -106,9 +106,9 @@ class Denoising:
             make_rows(i, i + 1, context.shape[1], regional, regional.active(lambda r: r.is_active(done)), self.frame)
             for i, (_, regional) in enumerate(sides)
         ]
-        state.rows = rows if any(row.text for row in rows) else []
-        if state.rows:
-            context = join_prompts(context, rows, max(row.prompts.total for row in rows))
+        state.rows = []
+        if any(row.text for row in rows):
+            context, state.rows = join_prompts(context, rows, joined_length(rows))
         state.latent = (self.frame.height, self.frame.width)
         x = x.expand(len(sides), -1, -1, -1)
         return self.parts.unet(x, t, context, added_cond_kwargs=self._added([text for text, _ in sides])).sample

@@ -13,6 +13,7 @@ from pakati_core.attention import (
     attend,
     attend_rows,
     join_prompts,
+    joined_length,
     make_plan,
     make_rows,
     unet_levels,
@@ -133,7 +134,8 @@ def regional_text(seed, **lengths):
     return RegionalText(layout, {name: torch.randn(1, n, 16, generator=draw) for name, n in lengths.items()})
 
 
-def test_conditionings_together_equal_each_alone():
+@pytest.mark.parametrize("more", [0, 3])
+def test_conditionings_together_equal_each_alone(more):
     """Other numbers of regions, other lengths, a row without regions, and either order."""
     context = torch.randn(3, 5, 16)
     texts = [regional_text(1, left=3, right=7), None, regional_text(2, right=2)]
@@ -144,7 +146,7 @@ def test_conditionings_together_equal_each_alone():
             make_rows(i, i + 1, 5, texts[n], tuple(texts[n].prompts) if texts[n] else (), Frame(8, 8))
             for i, n in enumerate(order)
         ]
-        joined = join_prompts(context[order], rows, max(row.prompts.total for row in rows) + 3)
+        joined, rows = join_prompts(context[order], rows, joined_length(rows) + more)
         return attend_rows(sdpa, q[order], joined, joined, rows, (8, 8))
 
     together = run([0, 1, 2])
@@ -152,6 +154,20 @@ def test_conditionings_together_equal_each_alone():
     for n in range(3):
         assert (run([n])[0] - together[n]).abs().max() < 1e-6
     assert torch.equal(together[1:2], sdpa(q[1:2], context[1:2], context[1:2], None))
+
+
+def test_a_batch_holds_the_words_of_regions_once():
+    """Two pictures with 3 + 8 words of regions, and a negative without: 4 words more in each of three rows."""
+    text, context = regional_text(1, left=3, right=8), torch.randn(3, 5, 16)
+    rows = [make_rows(0, 2, 5, text, ("left", "right"), Frame(8, 8)), make_rows(2, 3, 5, None, (), None)]
+    assert joined_length(rows) == 5 + 4
+    joined, placed = join_prompts(context, rows, 9)
+    assert joined.shape == (3, 9, 16) and torch.equal(joined[:, :5], context)
+    held = joined[:, 5:].flatten(0, 1)
+    for number, name in enumerate(("left", "right"), start=1):
+        start, length = placed[0].prompts.span(number)
+        assert torch.equal(held[start : start + length], text.prompts[name][0])
+    assert not held[11:].any() and placed[1].prompts.starts == (0,)
 
 
 def test_a_region_out_of_time_gives_its_area_back():

@@ -203,15 +203,14 @@ def test_what_cannot_be_right_without_another_takes_the_others_route():
     left = Check("q2", "Is the blue one on the left?", "relation", None, 0.1, needs=("q1", "q0"))
     right = [Check(f"q{i}", "?", "object", None, 0.9) for i in range(3, 7)]
 
-    def attempt_after(*checks):
-        return step(State.begin(Config(routes=ALL)), Verdict((*checks, *right))).attempt
+    def repair(*checks):
+        attempt = step(State.begin(Config(routes=ALL)), Verdict((*checks, *right))).attempt
+        return attempt and (attempt.route, attempt.checks)
 
-    missing = attempt_after(square, blue, left)
-    assert (missing.route, missing.checks) == (Route.resample, ("q0", "q1", "q2"))
-    there = attempt_after(replace(square, p_yes=0.9), replace(blue, weight=2.0))
-    assert (there.route, there.checks) == (Route.inpaint, ("q1",))
-    there = attempt_after(replace(square, p_yes=0.9), replace(blue, p_yes=0.9), left)
-    assert (there.route, there.checks) == (Route.structure, ("q2",))
+    there, well = replace(square, p_yes=0.9), replace(blue, p_yes=0.9)
+    assert repair(square, blue, left) == (Route.resample, ("q0", "q1", "q2"))
+    assert repair(there, replace(blue, weight=2.0)) == (Route.inpaint, ("q1",))
+    assert repair(there, well, left) == (Route.structure, ("q2",))
 
 
 def test_criterion_7_most_of_it_wrong_begins_anew():

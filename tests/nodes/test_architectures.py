@@ -166,19 +166,30 @@ def dense_words(attention, q, k, v, rows):
 
 
 def dense_keys_of_words(attention, q, k, v, rows, grid, common=0):
-    outs = []
+    outs, base = [], rows[0].prompts.lengths[0]
     for row in rows:
-        bias = torch.full((q.shape[-2], k.shape[-2]), -torch.inf, dtype=torch.float64)
         weights = row.text.plan(row.active, row.frame, grid, q.device).weights.double() if row.text else None
-        factors = torch.ones(k.shape[-2], dtype=torch.float64)
-        for number in range(len(row.prompts.lengths)):
-            start, length = row.prompts.span(number)
-            log = torch.zeros(q.shape[-2], dtype=torch.float64) if weights is None else weights[number].log()
-            bias[:, start : start + length] = log[:, None]
-            if row.prompts.strengths:
-                factors[start : start + length] = row.prompts.strengths[number]
-        outs.append(_attention(attention, q, k, v, row, bias, factors[None]))
+        owner = torch.tensor([n for n, length in enumerate(row.prompts.lengths) for _ in range(length)])
+        log = torch.zeros(q.shape[-2], len(owner), dtype=torch.float64) if weights is None else weights.log()[owner].T
+        strengths = torch.tensor(row.prompts.strengths or [1.0] * len(row.prompts.lengths), dtype=torch.float64)
+        bias = torch.nn.functional.pad(log, (0, common))
+        factors = torch.nn.functional.pad(strengths[owner], (0, common), value=1.0)
+        for picture in range(row.start, row.stop):
+            own = [own_words(part, row, picture, base, common) for part in (k, v)]
+            alone = row._replace(start=0, stop=1)
+            outs.append(_attention(attention, q[picture : picture + 1], *own, alone, bias, factors[None]))
     return torch.cat(outs)
+
+
+def own_words(x, row, picture, base, common):
+    """The words of one picture's prompts, one by one: those of regions lie in the parts of all rows in turn."""
+    room = x.shape[-2] - base - common
+    taken = [x[picture, ..., :base, :]]
+    for number in range(1, len(row.prompts.lengths)):
+        start, length = row.prompts.span(number)
+        places = [divmod(word, room) for word in range(start, start + length)]
+        taken += [x[holder, ..., base + place, :][..., None, :] for holder, place in places]
+    return torch.cat([*taken, x[picture, ..., x.shape[-2] - common :, :]], -2)[None]
 
 
 def _attention(attention, q, k, v, row, bias, factors=None):

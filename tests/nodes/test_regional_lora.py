@@ -174,10 +174,21 @@ class Reference:
         rows, back = x.double(), wanted
         if kind == "words" and len(x) == call.batch * call.words:  # every word in a batch of its own
             rows, back = rows.unflatten(0, (call.batch, -1)), back.unflatten(0, (call.batch, -1))
+        if kind == "words" and call.joined is None:
+            self.add_to_held_words(path, call, row, rows, back)
+            return wanted
         for share, each in zip(shares, self.regions, strict=True):
             share = share.reshape(rows.shape[1:-1]) if kind == "image" else share.view(-1, *[1] * (rows.ndim - 3))
             back[here] += (rows[here] @ self.weight(path, each).T) * share[None, ..., None]
         return wanted
+
+    def add_to_held_words(self, path: str, call, row, rows, back) -> None:
+        """Word by word: those of regions lie in the parts of all rows in turn."""
+        for number, each in enumerate(self.regions, start=1):
+            start, length = row.prompts.span(number)
+            for holder, place in (divmod(word, call.keys - call.base) for word in range(start, start + length)):
+                at = holder, call.base + place
+                back[at] += rows[at] @ self.weight(path, each).T
 
     def shares(self, kind: str, call, row, x):
         """[2,tokens]"""
