@@ -7,11 +7,13 @@ base prompt, or the one region that covers everything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from .attend import DENSE_KEYS, Prompts, strengthened
 from .plan import AttentionPlan
@@ -50,11 +52,7 @@ class Call(NamedTuple):
     keys: tuple[Index, ...]
     bias: Tensor | None = None  # [queries, keys], additive
     as_text: bool = False  # words see other words at their plain strength
-
-    @property
-    def shares(self) -> bool:
-        """Sees the words of its own before all that is no word."""
-        return len(self.keys) == 2 and not self.as_text
+    after: slice | None = None  # all that comes after the words: more keys
 
 
 def attend_joint(
@@ -68,57 +66,73 @@ def attend_joint(
     """
     dense_keys = DENSE_KEYS if dense_keys is None else dense_keys
     calls = _calls(plan, prompts, sequence, q.dtype, q.device, dense_keys)
-    return _run(attention, calls, q, k, v, strengthened(v, prompts, sequence.text))
+    words = slice(sequence.text, sequence.text + sequence.words)
+    return _run(attention, calls, q, k, v, strengthened(v, prompts, sequence.text), words)
 
 
 def attend_words(attention: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, prompts: Prompts) -> Tensor:
     """Attention among words alone, as in text refiners: no prompt sees another. q, k, v: [..., words, C]."""
     spans = [prompts.span(number) for number in range(len(prompts.lengths))]
     calls = [Call(slice(start, start + length), (slice(start, start + length),)) for start, length in spans]
-    return _run(attention, tuple(calls), q, k, v, v)
+    return _run(attention, tuple(calls), q, k, v, v, slice(0, q.shape[-2]))
 
 
-def _run(attention, calls: tuple[Call, ...], q: Tensor, k: Tensor, v: Tensor, seen: Tensor) -> Tensor:
-    keys, values = _taker(k, calls, q, k, v), _taker(seen, calls, q, k, v)
-    parts = [
-        attention(_take(q, (c.queries,)), keys(c), _take(v, c.keys) if c.as_text else values(c), c.bias) for c in calls
-    ]
+def _run(attention, calls: tuple[Call, ...], q: Tensor, k: Tensor, v: Tensor, seen: Tensor, words: slice) -> Tensor:
+    """seen: values as the image sees them. words: where all words are, which need not all be asked."""
+
+    def ask(call: Call, keys: Tensor, values: Tensor) -> Tensor:
+        return attention(_take(q, (call.queries,)), keys, values, call.bias)
+
+    sharing = [call for call in calls if call.after]
+    with _taker(k, sharing, q, k, v) as keys, _taker(seen, sharing, q, k, v) as values:
+        parts = [ask(call, keys(call), values(call)) for call in sharing]
+    others = [call for call in calls if not call.after]
+    parts += [ask(call, _take(k, call.keys), _take(v if call.as_text else seen, call.keys)) for call in others]
     if calls[0].queries == slice(0, q.shape[-2]):
         return parts[0]
-    out = parts[0].new_zeros(*parts[0].shape[:-2], q.shape[-2], parts[0].shape[-1])
-    for call, part in zip(calls, parts, strict=True):
-        out[..., call.queries, :] = part
+    out = parts[0].new_empty(*parts[0].shape[:-2], q.shape[-2], parts[0].shape[-1])
+    out[..., words, :] = 0
+    for call, part in zip([*sharing, *others], parts, strict=True):
+        _put(out, call.queries, part)
     return out
 
 
-def _taker(x: Tensor, calls: tuple[Call, ...], *inputs: Tensor) -> Callable[[Call], Tensor]:
-    """Takes a call's keys or values from x; not shared where gradients flow, for then nothing may be written over."""
-    sharing = [call.keys for call in calls if call.shares]
-    if len(sharing) < 2 or (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)):
-        return lambda call: _take(x, call.keys)
-    shared = _WordsBefore(x, sharing[0][1], max(_count(words) for words, _ in sharing))
-    return lambda call: shared.take(call.keys[0]) if call.shares else _take(x, call.keys)
+def _put(out: Tensor, where: Index, part: Tensor) -> None:
+    if isinstance(where, slice):
+        out[..., where, :] = part
+    else:
+        out.index_copy_(-2, where, part)
 
 
-class _WordsBefore:
-    """Tokens copied once, with room in front for the words of one call after the other: a copy of the image for every
-    region would cost more than the arithmetic that regions save."""
+@contextmanager
+def _taker(x: Tensor, sharing: list[Call], *inputs: Tensor) -> Iterator[Callable[[Call], Tensor]]:
+    """Takes from x the words of a call and what comes after them.
 
-    def __init__(self, x: Tensor, rest: Index, room: int):
-        self.x, self.room = x, room
-        tail = _take(x, (rest,))
-        self.buffer = x.new_empty(*x.shape[:-2], room + tail.shape[-2], x.shape[-1])
-        self.buffer[..., room:, :] = tail
+    Those are written where all words lie already, right before the image, for a copy of the image for every region
+    would cost more than the arithmetic that regions save; in the end all is as it was. Not so where gradients flow,
+    for then nothing may be written over.
+    """
+    flows = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
+    after = sharing[0].after if sharing else None
+    if after is None or len(sharing) < 2 or flows or not _owns_its_memory(x):
+        yield lambda call: _take(x, (*call.keys, after or slice(0, 0)))
+        return
+    words = x[..., : after.start, :].clone()
 
-    def take(self, words: Index) -> Tensor:
-        own = _take(self.x, (words,))
-        start = self.room - own.shape[-2]
-        self.buffer[..., start : self.room, :] = own
-        return self.buffer[..., start:, :]
+    def take(call: Call) -> Tensor:
+        own = _take(words, call.keys)
+        first = after.start - own.shape[-2]
+        x[..., first : after.start, :] = own
+        return x[..., first : after.stop, :]
+
+    try:
+        yield take
+    finally:
+        x[..., : after.start, :] = words
 
 
-def _count(index: Index) -> int:
-    return index.stop - index.start if isinstance(index, slice) else len(index)
+def _owns_its_memory(x: Tensor) -> bool:
+    return not any(stride == 0 and size > 1 for stride, size in zip(x.stride(), x.shape, strict=True))
 
 
 def _take(x: Tensor, where: tuple[Index, ...]) -> Tensor:
@@ -170,34 +184,35 @@ def _dense(plan, prompts, sequence, seen, words, dtype, device) -> tuple[Call, .
 
 
 def _grouped(plan, prompts, sequence, seen, words, dtype, device) -> Iterable[Call]:
-    rest, extras = _index(sequence.rest, device), sequence.extras
-    own = {number: _index(list(sequence.prompt(prompts, number)), device) for number in seen}
+    registers, extras = [*range(sequence.text)], sequence.extras
+    after = slice(sequence.text + sequence.words, sequence.total)
+    own = {number: list(sequence.prompt(prompts, number)) for number in seen}
     for group in plan.groups:
-        yield Call(group.tokens + sequence.image, (own[group.prompt], rest))
+        yield Call(group.tokens + sequence.image, (_index([*registers, *own[group.prompt]], device),), after=after)
     if len(plan.edge):
-        bias = _rows_bias(plan, prompts, sequence, seen)[plan.edge].to(device, dtype)
-        yield Call(plan.edge + sequence.image, (_index(words, device), rest), bias)
+        bias = _words_bias(plan, prompts, seen)[plan.edge].to(device, dtype)
+        bias = pad(bias, (len(registers), after.stop - after.start))
+        yield Call(plan.edge + sequence.image, (_index([*registers, *words], device),), bias, after=after)
     if extras:
-        yield Call(_index(extras, device), (own[BASE], rest))
+        yield Call(_index(extras, device), (_index([*registers, *own[BASE]], device),), after=after)
     for number in seen:
         pixels = plan.weights[number].nonzero()[:, 0]
         log = plan.weights[number][pixels].log()
-        keys = own[number], pixels + sequence.image, *([_index(extras, device)] if extras else [])
+        keys = _index(own[number], device), pixels + sequence.image, *([_index(extras, device)] if extras else [])
         length = prompts.lengths[number]
         bias = torch.cat([log.new_zeros(length), log, log.new_zeros(len(extras))]).to(device, dtype)
-        yield Call(own[number], keys, bias.expand(length, -1) if log.any() else None, as_text=True)
+        yield Call(keys[0], keys, bias.expand(length, -1) if log.any() else None, as_text=True)
 
 
-def _rows_bias(plan, prompts, sequence, seen: list[int]) -> Tensor:
-    """[pixels, words of the prompts seen + rest] for image tokens."""
+def _words_bias(plan, prompts, seen: list[int]) -> Tensor:
+    """[pixels, words of the prompts seen]"""
     lengths = torch.tensor([prompts.lengths[number] for number in seen], device=plan.weights.device)
-    words = plan.weights[seen].T.log().repeat_interleave(lengths, dim=1)
-    return torch.cat([words, words.new_zeros(len(words), sequence.total - sequence.words)], 1)
+    return plan.weights[seen].T.log().repeat_interleave(lengths, dim=1)
 
 
 def _square_bias(plan, prompts, sequence, seen: list[int]) -> Tensor:
     """[words seen + rest, the same] for all tokens of a call."""
-    pixels = _rows_bias(plan, prompts, sequence, seen)
+    pixels = _words_bias(plan, prompts, seen)
     owner = torch.tensor([n for n in seen for _ in range(prompts.lengths[n])], device=pixels.device)
     count, rest = len(owner), sequence.rest
     inside = [at for at, token in enumerate(rest) if sequence.image <= token < sequence.image + sequence.pixels]
@@ -206,8 +221,8 @@ def _square_bias(plan, prompts, sequence, seen: list[int]) -> Tensor:
     bias[:count, :count] = bias[:count, :count].masked_fill(owner[:, None] != owner[None], hidden)
     image = torch.tensor(inside, device=pixels.device) + count
     bias[count:, :count] = torch.where(owner == BASE, 0.0, hidden)  # extras; pixels come next
-    bias[image, :count] = pixels[:, :count]
-    bias[:count, image] = pixels[:, :count].T
+    bias[image, :count] = pixels
+    bias[:count, image] = pixels.T
     return bias
 
 

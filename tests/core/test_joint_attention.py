@@ -109,18 +109,27 @@ def test_grouped_calls_take_no_mask_but_for_the_edge():
     assert all(rows <= 7 for rows, masked in calls if masked)
 
 
-def test_the_image_is_copied_once_for_all_regions():
+@pytest.mark.parametrize("registers", [0, 2])
+def test_the_image_is_not_copied_and_what_the_model_gave_stays_as_it_was(registers):
     """On a GPU a copy of the image's keys for each region costs as much as what regions add to the arithmetic."""
-    seen, sequence = [], Sequence(0, 9, 9, 60, 69)
+    places, sequence = [], Sequence(registers, 9, registers + 9, 60, registers + 69)
+    q, k, v = random_qkv(registers + 69)
+    before = [part.clone() for part in (q, k, v)]
 
     def look(q, k, v, mask):
         if k.shape[-2] >= 60:
-            seen.extend((k, v))  # held, so that no place is used again
+            places.extend(part.untyped_storage().data_ptr() for part in (k, v))
         return sdpa(q, k, v, mask)
 
     weights = torch.eye(3).repeat_interleave(20, 1)
-    attend_joint(look, *random_qkv(69), make_plan(weights), Prompts((4, 3, 2)), sequence, 0)
-    assert len(seen) == 6 and len({tensor.untyped_storage().data_ptr() for tensor in seen}) == 2
+    arguments = make_plan(weights), Prompts((4, 3, 2)), sequence, 0
+    got = attend_joint(look, q, k, v, *arguments)
+    assert places[:6] == [part.untyped_storage().data_ptr() for part in (k, v)] * 3
+    assert all(torch.equal(part, as_given) for part, as_given in zip((q, k, v), before, strict=True))
+    once = k[:, :1].expand_as(k), v[:, :1].expand_as(v)  # one memory for all heads is not written over
+    own = [part.contiguous() for part in once]
+    assert torch.equal(attend_joint(sdpa, q, *once, *arguments), attend_joint(sdpa, q, *own, *arguments))
+    assert not torch.equal(got, sdpa(q, k, v, None))
 
 
 def test_gradients_of_queries_alone_flow_too():
