@@ -162,7 +162,7 @@ def _join_keys(model, family: Architecture, rows, latent, context, options: dict
     words = WordsRead(length, rows[-1].stop)
     override = CrossOverride(rows, words, grid, options.get("optimized_attention_override"))
     options = beside_patches({**options, "optimized_attention_override": override}, words, base)
-    return context, RegionalCall(rows, grid, latent, base=base, keys=length), options
+    return context, RegionalCall(rows, grid, latent, {}, base=base, keys=length), options
 
 
 def _join_sequence(model, family: Architecture, rows, latent, context, options: dict, kwargs: dict):
@@ -180,7 +180,7 @@ def _join_sequence(model, family: Architecture, rows, latent, context, options: 
         joined = family.join(context, rows, kwargs)
     else:
         joined = join_shared(context, rows, multiple, avoid=pixels if family.refines_words else -1)
-    call = RegionalCall(joined.rows, grid, latent, before, joined, image_last=family.image_last)
+    call = RegionalCall(joined.rows, grid, latent, {}, before, joined, image_last=family.image_last)
     override = JointOverride(call, family, options.get("optimized_attention_override"))
     options = {**options, "optimized_attention_override": override}
     if family.counts_words:

@@ -27,6 +27,7 @@ class RegionalCall(NamedTuple):
     rows: list[Rows]
     grid: tuple[int, int]
     latent: tuple[int, int]
+    cache: dict  # what layer after layer asks for
     before: int = 0  # tokens before the words
     joined: Joined | None = None
     base: int = 0  # words of a base prompt, and

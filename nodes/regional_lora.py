@@ -25,10 +25,12 @@ from ..pakati_core.errors import PakatiError
 from .architectures import architecture_of
 from .lora_files import NETWORK, Part, parts_of
 from .regional_call import CALL, RegionalCall, Stream
+from .thin_lora import add_thin, thin_parts
 
 KEY = "pakati_loras"
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-Use = tuple[Rows, int, list[tuple[Part, float]]]  # a conditioning, a prompt of its, and what acts there how strongly
+Used = list[tuple[str, Part, float]]  # name of a LoRA, what it adds, how strongly
+Use = tuple[Rows, int, Used]  # a conditioning, a prompt of its, and what acts there
 
 
 def with_loras(model, loras: dict[str, dict], global_layers: bool = False):
@@ -110,7 +112,7 @@ class RegionalLayer:
         if not uses:
             return None
         add = _add_to_tokens if isinstance(layer, nn.Linear) else _add_to_image
-        done = add(layer, args[0], out, call, self.stream, uses)
+        done = add(self, layer, args[0], out, call, uses)
         if done is None and self.report.global_layers and len(out) == call.batch:
             return _add_to_all(layer, args[0], out, uses)
         if done is None:
@@ -122,40 +124,48 @@ def _uses(rows: list[Rows], parts: dict[str, list[Part]]) -> Iterator[Use]:
     for row in rows:
         loras = {region.id: region.loras for region in row.text.regions.regions} if row.text else {}
         for number, region in enumerate(row.active, start=1):
-            used = [(part, strength) for name, strength, _ in loras[region] for part in parts.get(name, ()) if strength]
+            acting = [(name, strength) for name, strength, _ in loras[region] if strength]
+            used = [(name, part, strength) for name, strength in acting for part in parts.get(name, ())]
             if used:
                 yield row, number, used
 
 
-def _add_to_tokens(layer: nn.Linear, x: Tensor, out: Tensor, call: RegionalCall, stream: Stream, uses: list[Use]):
+def _add_to_tokens(
+    hook: RegionalLayer, layer: nn.Linear, x: Tensor, out: Tensor, call: RegionalCall, uses: list[Use]
+) -> Tensor | None:
     """None where these are no tokens."""
+    stream = hook.stream
     tokens, added = _tokens(x, call, stream), _tokens(out, call, stream)
-    if stream == Stream.words and call.joined is None and tokens is not None:
-        return _add_to_shared_words(tokens, added, call, uses).reshape(out.shape)
-    place = None if tokens is None else call.sequence(stream, tokens.shape[1])
-    if place is None:
+    shared = stream == Stream.words and call.joined is None
+    if tokens is None or added is None or not (shared or call.sequence(stream, tokens.shape[1])):
         return None
-    sequence, grid = place
+    acting = dict.fromkeys(name for _, _, used in uses for name, _, _ in used)
+    if thin := thin_parts(hook.parts, acting) if tokens.ndim == 3 else {}:
+        add_thin(tokens, added, thin, call, stream)
+    rest = [(row, number, [each for each in used if each[0] not in thin]) for row, number, used in uses]
+    (_add_to_shared_words if shared else _add_to_gathered)(tokens, added, call, stream, [use for use in rest if use[2]])
+    return added.reshape(out.shape)
+
+
+def _add_to_gathered(tokens: Tensor, added: Tensor, call: RegionalCall, stream: Stream, uses: list[Use]) -> None:
     for row, number, used in uses:
-        plan = row.text.plan(row.active, row.frame, grid, x.device)
-        gate = token_gate(plan, row.prompts, number, sequence)
+        sequence, grid = call.sequence(stream, tokens.shape[1])
+        gate = token_gate(row.text.plan(row.active, row.frame, grid, tokens.device), row.prompts, number, sequence)
         if gate is not None:
             mine, theirs = tokens[row.start : row.stop], added[row.start : row.stop]
             mine = mine[:, gate.tokens] if isinstance(gate.tokens, slice) else mine.index_select(1, gate.tokens)
             _add_parts(mine, theirs, gate, used)
-    return added.reshape(out.shape)
 
 
-def _add_to_shared_words(tokens: Tensor, added: Tensor, call: RegionalCall, uses: list[Use]) -> Tensor:
-    count, tokens, all_added = tokens.shape[1], tokens.flatten(0, 1), added.view(1, -1, *added.shape[2:])
+def _add_to_shared_words(tokens: Tensor, added: Tensor, call: RegionalCall, _: Stream, uses: list[Use]) -> None:
+    count, held, all_added = tokens.shape[1], tokens.flatten(0, 1), added.view(1, -1, *added.shape[2:])
     for row, number, used in uses:
         at = call.shared_words(row, number, count).to(tokens.device)
-        _add_parts(tokens.index_select(0, at)[None], all_added, Gate(at, None), used)
-    return added
+        _add_parts(held.index_select(0, at)[None], all_added, Gate(at, None), used)
 
 
-def _add_parts(mine: Tensor, theirs: Tensor, gate: Gate, used: list[tuple[Part, float]]) -> None:
-    for part, strength in used:
+def _add_parts(mine: Tensor, theirs: Tensor, gate: Gate, used: Used) -> None:
+    for _, part, strength in used:
         delta = part.delta.linear(_narrowed(mine, -1, part.inputs)) * strength
         _add(_narrowed(theirs, -1, part.outputs), gate, delta)
 
@@ -179,10 +189,12 @@ def _add(out: Tensor, gate: Gate, delta: Tensor) -> None:
         out.index_add_(1, gate.tokens, delta.to(out))
 
 
-def _add_to_image(layer: nn.Module, x: Tensor, out: Tensor, call: RegionalCall, stream: Stream, uses: list[Use]):
+def _add_to_image(
+    hook: RegionalLayer, layer: nn.Module, x: Tensor, out: Tensor, call: RegionalCall, uses: list[Use]
+) -> Tensor | None:
     """None where a convolution's image is not the model's."""
     grid = tuple(out.shape[-2:])
-    if len(x) != call.batch or x.ndim < 4 or grid not in call.grids or stream != Stream.image:
+    if len(x) != call.batch or x.ndim < 4 or grid not in call.grids or hook.stream != Stream.image:
         return None
     for row, number, used in uses:
         plan = row.text.plan(row.active, row.frame, grid, x.device)
@@ -192,13 +204,13 @@ def _add_to_image(layer: nn.Module, x: Tensor, out: Tensor, call: RegionalCall, 
     return out
 
 
-def _add_to_window(layer, x: Tensor, out: Tensor, window: Window, used: list[tuple[Part, float]]) -> None:
+def _add_to_window(layer, x: Tensor, out: Tensor, window: Window, used: Used) -> None:
     """In place."""
     box = [(0, size) for size in out.shape[2:-2]] + [window.rows, window.columns]
     for dim, (first, last) in enumerate(box, start=2):
         out = out.narrow(dim, first, last - first)
     mine, share = _reached(x, layer, box), 1.0 if window.share is None else window.share.to(out)
-    for part, strength in used:
+    for _, part, strength in used:
         _narrowed(out, 1, part.outputs).add_(_convolved(layer, part, mine) * (share * strength))
 
 
@@ -223,7 +235,7 @@ def _add_to_all(layer: nn.Module, x: Tensor, out: Tensor, uses: list[Use]) -> Te
     """For layers that speak of the whole picture: all of a conditioning that has the region."""
     channels = -1 if isinstance(layer, nn.Linear) else 1
     for row, _, used in uses:
-        for part, strength in used:
+        for _, part, strength in used:
             mine = x[row.start : row.stop]
             if isinstance(layer, nn.Linear):
                 delta = part.delta.linear(_narrowed(mine, -1, part.inputs))

@@ -121,14 +121,13 @@ def test_the_image_is_not_copied_and_what_the_model_gave_stays_as_it_was(registe
             places.extend(part.untyped_storage().data_ptr() for part in (k, v))
         return sdpa(q, k, v, mask)
 
-    weights = torch.eye(3).repeat_interleave(20, 1)
-    arguments = make_plan(weights), Prompts((4, 3, 2)), sequence, 0
-    got = attend_joint(look, q, k, v, *arguments)
+    plan, prompts = make_plan(torch.eye(3).repeat_interleave(20, 1)), Prompts((4, 3, 2))
+    got = attend_joint(look, q, k, v, plan, prompts, sequence, 0)
     assert places[:6] == [part.untyped_storage().data_ptr() for part in (k, v)] * 3
     assert all(torch.equal(part, as_given) for part, as_given in zip((q, k, v), before, strict=True))
-    once = k[:, :1].expand_as(k), v[:, :1].expand_as(v)  # one memory for all heads is not written over
-    own = [part.contiguous() for part in once]
-    assert torch.equal(attend_joint(sdpa, q, *once, *arguments), attend_joint(sdpa, q, *own, *arguments))
+    once, other = k[:, :1].expand_as(k), v[:, :1].expand_as(v)  # one memory for all heads is not written over
+    shared = attend_joint(sdpa, q, once, other, plan, prompts, sequence, 0)
+    assert torch.equal(shared, attend_joint(sdpa, q, once.clone(), other.clone(), plan, prompts, sequence, 0))
     assert not torch.equal(got, sdpa(q, k, v, None))
 
 

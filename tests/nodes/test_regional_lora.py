@@ -13,7 +13,7 @@ import folder_paths
 import pytest
 import torch
 
-from pakati.nodes import lora_files, regional_lora
+from pakati.nodes import lora_files, regional_lora, thin_lora
 from pakati.nodes.latent_blending import blend_regions
 from pakati.nodes.region_text import KEY
 from pakati.nodes.regional_attention import apply_regions, reach_regions
@@ -92,9 +92,11 @@ def off(got: torch.Tensor, wanted: torch.Tensor) -> float:
     return float((got - wanted).abs().max() / wanted.abs().max())
 
 
+@pytest.mark.parametrize("ranks", [0, 128], ids=["gathered", "thin"])
 @EVERY
-def test_over_the_whole_canvas_it_is_the_stock_lora_loader(name):
+def test_over_the_whole_canvas_it_is_the_stock_lora_loader(name, ranks, monkeypatch):
     """With the guidance's both sides, and the layers without tokens: all that the stock loader does."""
+    monkeypatch.setattr(thin_lora, "MOST_RANKS", ranks)
     row, stock = made(name)
     lora = whole_lora(stock)
     wanted_model, _ = comfy.sd.load_lora_for_models(stock, None, lora, 0.7, 0.0)
@@ -121,9 +123,11 @@ def test_strength_0_and_no_lora_change_no_bit(name):
     assert not torch.equal(look(row, model, conditioning(row, *acting)), plain)
 
 
+@pytest.mark.parametrize("ranks", [0, 128], ids=["gathered", "thin"])
 @pytest.mark.parametrize("name", WORDS)
-def test_two_regions_with_two_loras_equal_a_reference_for_each_token(name, monkeypatch):
+def test_two_regions_with_two_loras_equal_a_reference_for_each_token(name, ranks, monkeypatch):
     """Soft and overlapping edges, an odd latent, a stack in one region, a negative without any."""
+    monkeypatch.setattr(thin_lora, "MOST_RANKS", ranks)
     row, stock = made(name)
     first = region("a", NEAR, ("one", 0.8, 0.0), ("two", -0.5, 0.0), feather=6)
     second = region("b", FAR, ("two", 1.0, 0.0), feather=3)
