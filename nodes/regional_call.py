@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..pakati_core.attention import Joined, Rows, Sequence, unet_levels
+from ..pakati_core.attention import Gate, Joined, Rows, Sequence, token_gate, unet_levels
 
 
 class Stream(StrEnum):
@@ -53,6 +53,14 @@ class RegionalCall(NamedTuple):
         start, length = row.prompts.span(number)
         at, room = torch.arange(start, start + length), self.keys - self.base
         return at // room * tokens + self.base + at % room
+
+    def gate(self, stream: Stream, row: Rows, number: int, tokens: int, device: torch.device) -> Gate | None:
+        """A region's own among so many tokens of its rows; none where they are not the model's."""
+        place = self.sequence(stream, tokens)
+        if place is None or row.text is None:
+            return None
+        sequence, grid = place
+        return token_gate(row.text.plan(row.active, row.frame, grid, device), row.prompts, number, sequence)
 
     def sequence(self, stream: Stream, tokens: int) -> tuple[Sequence, tuple[int, int]] | None:
         """Where words and pixels lie among so many tokens, and the grid of the pixels; None: these are not they."""

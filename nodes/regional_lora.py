@@ -20,7 +20,7 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..pakati_core.attention import Gate, Rows, Window, image_window, token_gate
+from ..pakati_core.attention import Gate, Rows, Window, image_window
 from ..pakati_core.errors import PakatiError
 from .architectures import architecture_of
 from .lora_files import NETWORK, Part, parts_of
@@ -143,21 +143,24 @@ def _add_to_tokens(
     if thin := thin_parts(hook.parts, acting) if tokens.ndim == 3 else {}:
         add_thin(tokens, added, thin, call, stream)
     rest = [(row, number, [each for each in used if each[0] not in thin]) for row, number, used in uses]
-    (_add_to_shared_words if shared else _add_to_gathered)(tokens, added, call, stream, [use for use in rest if use[2]])
+    rest = [use for use in rest if use[2]]
+    if shared:
+        _add_to_shared_words(tokens, added, call, rest)
+    else:
+        _add_to_gathered(tokens, added, call, stream, rest)
     return added.reshape(out.shape)
 
 
 def _add_to_gathered(tokens: Tensor, added: Tensor, call: RegionalCall, stream: Stream, uses: list[Use]) -> None:
     for row, number, used in uses:
-        sequence, grid = call.sequence(stream, tokens.shape[1])
-        gate = token_gate(row.text.plan(row.active, row.frame, grid, tokens.device), row.prompts, number, sequence)
+        gate = call.gate(stream, row, number, tokens.shape[1], tokens.device)
         if gate is not None:
             mine, theirs = tokens[row.start : row.stop], added[row.start : row.stop]
             mine = mine[:, gate.tokens] if isinstance(gate.tokens, slice) else mine.index_select(1, gate.tokens)
             _add_parts(mine, theirs, gate, used)
 
 
-def _add_to_shared_words(tokens: Tensor, added: Tensor, call: RegionalCall, _: Stream, uses: list[Use]) -> None:
+def _add_to_shared_words(tokens: Tensor, added: Tensor, call: RegionalCall, uses: list[Use]) -> None:
     count, held, all_added = tokens.shape[1], tokens.flatten(0, 1), added.view(1, -1, *added.shape[2:])
     for row, number, used in uses:
         at = call.shared_words(row, number, count).to(tokens.device)

@@ -143,12 +143,7 @@ def train(args, kind: str) -> None:
         rng = np.random.default_rng((args.seed, step))
         with autocast(args):
             loss = (_finder_step if kind == "finder" else _embedder_step)(net, args, rng, repainted)
-        for group in optimizer.param_groups:
-            group["lr"] = run.lr()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        run.log(loss=loss.item())
+        run.descend(optimizer, loss, run.lr())
 
 
 def _finder_step(net: nn.Module, args, rng: np.random.Generator, repainted: Repainted) -> Tensor:

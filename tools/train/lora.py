@@ -209,12 +209,7 @@ def train(args) -> None:
         noise = torch.randn_like(x0)
         v = unet(torch.lerp(x0, noise, t[:, None, None, None]), t * 1000, tokens).sample
         loss = (v - (noise - x0)).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        for group in optimizer.param_groups:
-            group["lr"] = run.trapezoid(warmup=50)
-        optimizer.step()
-        run.log(loss=loss.detach())
+        run.descend(optimizer, loss, run.trapezoid(warmup=50))
     adapter.place, path = None, lora_of(args.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     adapter.save(path, f"{args.name} for pakati-tiny")

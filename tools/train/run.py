@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 
@@ -72,6 +73,14 @@ class Run:
         done = self.step / max(1, self.args.steps)
         fall = min(1.0, max(0.02, (1 - done) / (1 - fall_from)))
         return self.args.lr * fall * min(1.0, (self.step + 1) / warmup)
+
+    def descend(self, optimizer: torch.optim.Optimizer, loss: Tensor, lr: float) -> None:
+        optimizer.zero_grad()
+        loss.backward()
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        optimizer.step()
+        self.log(loss=loss.detach())
 
     def __iter__(self) -> Iterator[int]:
         bar = tqdm(total=self.args.steps, initial=self.step, desc=self.name, mininterval=5)

@@ -153,12 +153,7 @@ def main() -> None:
         pool.add(50, 128, keep=args.pool)
     for _ in run:
         loss = pupil.error(pool.batch(args.batch, 0.0), rng, args).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        for group in optimizer.param_groups:
-            group["lr"] = run.trapezoid(warmup=50)
-        optimizer.step()
-        run.log(loss=loss.detach())
+        run.descend(optimizer, loss, run.trapezoid(warmup=50))
     path = style_lora(args.model, args.style)
     path.parent.mkdir(parents=True, exist_ok=True)
     pupil.adapter.save(path, f"{args.style} for {args.model}")
